@@ -1,0 +1,218 @@
+"""One TOML file -> frozen settings; unknown keys refused, secrets from files.
+
+Knows names, units, defaults and limits; the parts get the slice they need and never see the rest.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[float, Meta(gt=0)]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Count = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
+
+
+class ConfigError(Exception):
+    """The config is wrong; the text names file, key, value and what was expected."""
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the config file."""
+
+
+class Tls(Section):
+    ca_file: str | None = None  # PEM; None: the system's authorities
+    cert_file: str | None = None  # PEM, the client's certificate
+    key_file: str | None = None  # PEM, its key
+
+
+class Mqtt(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=1, le=65535)] = 1883
+    client_id: Annotated[str, Meta(min_length=1, max_length=64)] = "streamd"
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"  # auto: 5, and 3.1.1 where the broker refuses 5
+    username: str | None = None
+    password_file: str | None = None
+    tls: Tls | None = None
+    keepalive_s: Annotated[int, Meta(ge=5, le=3600)] = 30
+    session_expiry_s: Annotated[int, Meta(ge=0)] = 604_800  # how long the broker keeps what we missed (MQTT 5)
+    reconnect_min_s: Positive = 1.0
+    reconnect_max_s: Positive = 60.0
+    inbox_messages: Count = 2000  # received and not yet applied; also the broker's window (Receive Maximum)
+    outbox_messages: Count = 20_000  # not yet handed to the socket; the oldest forecasts go first
+    max_payload_bytes: Count = 1_048_576
+    prefix: Name = "streamd"  # of every topic that we publish or take commands on
+
+
+class Source(Section):
+    """Where readings of a group come from, and how their payloads look."""
+
+    topic: Annotated[
+        str, Meta(min_length=1)
+    ]  # such as plant/{stream}/telemetry or sensors/{stream}/{channel}; + and # allowed
+    group: Name = "default"
+    readings: str | None = None  # path to an array of readings inside the payload; None: the payload itself
+    time: str | None = None  # path to the time inside a reading; None: time of arrival
+    time_unit: Literal["auto", "iso", "s", "ms"] = "auto"
+    value: str = "value"  # path to the value, where the topic names the channel and the payload is an object
+    fields: dict[str, str] = {}  # path -> channel, to rename; others keep their path (a.b.c) as their name
+    join: bool | None = None  # put readings of one stream and time together; None: only where the topic has {channel}
+    join_s: Positive = 1.0  # how long the first part waits for the others
+
+
+class Network(Section):
+    hidden: Annotated[int, Meta(ge=1, le=1024)] = 64
+    layers: Annotated[int, Meta(ge=1, le=4)] = 2
+
+
+class Training(Section):
+    enabled: bool = True
+    every_frames: Count = 16  # per stream, for groups of up to 64 streams
+    windows: Count = 8  # windows per gradient step
+    steps: Count = 2  # gradient steps per job
+    burn_in_frames: Count = 8  # move the state without gradient
+    train_frames: Count = 32  # carry the gradient
+    lag_frames: Count = 8  # a candidate is installed this many frames after its job fell due
+    memory_windows: Count = 512
+    learning_rate: Positive = 1e-3
+    clip_norm: Positive = 1.0
+    cpu_share: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of one core; over it the schedule is stretched
+
+
+class Alarm(Section):
+    per_week: Positive = 1.0  # false alarms that a stream may raise in a week
+
+
+class Group(Section):
+    channels: tuple[str, ...] | Literal["auto"] = "auto"
+    horizon_steps: Annotated[int, Meta(ge=1, le=1000)] = 12
+    coverage: Share = 0.9
+    max_streams: Count = 10_000
+    max_channels: Count = 128
+    max_future_s: Positive = 300.0  # readings further ahead of our clock are dropped
+    max_batch: Count = 256
+    seed: int = 0
+    network: Network = Network()
+    training: Training = Training()
+    alarm: Alarm = Alarm()
+
+
+class Http(Section):
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 9108  # 0: any free port, named in the log
+    stream_series: Annotated[int, Meta(ge=0)] = 0  # streams that get series of their own, first come
+
+
+class State(Section):
+    folder: str = "state"  # relative to the config file
+    checkpoint_s: Positive = 300.0
+    keep: Count = 3
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    sample_s: Positive = 10.0  # of the messages that were refused, at most one per reason and this time is logged
+
+
+class Config(Section):
+    mqtt: Mqtt = Mqtt()
+    source: tuple[Source, ...] = ()
+    group: dict[Name, Group] = {}
+    http: Http = Http()
+    state: State = State()
+    log: Log = Log()
+
+    def groups(self) -> dict[str, Group]:
+        """Every group that a source names, with its settings or the defaults."""
+        return {source.group: self.group.get(source.group, Group()) for source in self.source}
+
+
+def load(path: Path) -> Config:
+    """The settings in a TOML file; relative paths in it are taken from the file's folder.
+
+    Raises:
+        ConfigError: the file can't be read, isn't TOML, has an unknown key or a value out of its limits.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: can't be read: {error}") from error
+    return parse(text, path)
+
+
+def parse(text: str, path: Path) -> Config:
+    """The settings in TOML text; `path` is where it stands, for messages and relative paths."""
+    try:
+        config = msgspec.convert(tomllib.loads(text), Config)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path}: {_in_toml_words(str(error))}") from error
+    _check_relations(config, path)
+    return _absolute(config, path.resolve().parent)
+
+
+def read_secret(path: str) -> str:
+    """The text of a secret file without the newline at its end.
+
+    Raises:
+        ConfigError: the file can't be read or is empty. The text never holds the secret.
+    """
+    try:
+        secret = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"secret file {path}: can't be read: {type(error).__name__}") from error
+    if not secret:
+        raise ConfigError(f"secret file {path}: is empty")
+    return secret
+
+
+def _in_toml_words(message: str) -> str:
+    """msgspec's message with the key in front, as it stands in the file: `mqtt.port: Expected ...`."""
+    text, _, where = message.partition(" - at `$")
+    key = where.rstrip("`").lstrip(".")
+    return f"{key}: {text}" if key else text
+
+
+def _check_relations(config: Config, path: Path) -> None:
+    """What no single value shows."""
+    sources = {source.group for source in config.source}
+    for name, group in config.group.items():
+        if config.source and name not in sources:
+            raise ConfigError(f"{path}: group.{name}: no [[source]] names this group")
+        if isinstance(group.channels, tuple):
+            if len(set(group.channels)) < len(group.channels) or not group.channels:
+                raise ConfigError(f"{path}: group.{name}.channels: expected different names, at least one")
+            if len(group.channels) > group.max_channels:
+                raise ConfigError(
+                    f"{path}: group.{name}.channels: {len(group.channels)} channels are more than max_channels = {group.max_channels}"
+                )
+    mqtt = config.mqtt
+    if mqtt.reconnect_min_s > mqtt.reconnect_max_s:
+        raise ConfigError(f"{path}: mqtt.reconnect_min_s: expected at most reconnect_max_s = {mqtt.reconnect_max_s}")
+    if mqtt.tls is not None and (mqtt.tls.cert_file is None) != (mqtt.tls.key_file is None):
+        raise ConfigError(f"{path}: mqtt.tls: cert_file and key_file go together")
+    if mqtt.password_file is not None and mqtt.username is None:
+        raise ConfigError(f"{path}: mqtt.password_file: goes with username")
+
+
+def _absolute(config: Config, folder: Path) -> Config:
+    """The same settings with paths that no longer depend on the working folder."""
+
+    def at(path: str | None) -> str | None:
+        return None if path is None else str(folder / path)
+
+    mqtt = config.mqtt
+    if mqtt.tls is not None:
+        tls = Tls(ca_file=at(mqtt.tls.ca_file), cert_file=at(mqtt.tls.cert_file), key_file=at(mqtt.tls.key_file))
+        mqtt = msgspec.structs.replace(mqtt, tls=tls)
+    mqtt = msgspec.structs.replace(mqtt, password_file=at(mqtt.password_file))
+    state = msgspec.structs.replace(config.state, folder=str(folder / config.state.folder))
+    return msgspec.structs.replace(config, mqtt=mqtt, state=state)

@@ -1,0 +1,1 @@
+"""The deterministic state machine: frames in, outcomes out. numpy, no I/O, no clock, no threads."""

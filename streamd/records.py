@@ -1,0 +1,116 @@
+"""The few frozen records that travel between the parts.
+
+Knows what a thing is called and in which unit; knows nothing of how it is made, sent or kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+F32: TypeAlias = NDArray[np.float32]
+F64: TypeAlias = NDArray[np.float64]
+I64: TypeAlias = NDArray[np.int64]
+Bool: TypeAlias = NDArray[np.bool_]
+Array: TypeAlias = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Values of some channels of one stream at one time, as decoded from a payload."""
+
+    stream: str
+    time: float | None  # s since the epoch, by the sensor's clock; None: the message carries no time
+    values: Mapping[str, float]  # channel -> value, in the sensor's own unit; always finite
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Frames of different streams of one group, in order: what the engine applies at once."""
+
+    streams: tuple[str, ...]  # [B], all different
+    times: F64  # [B] s since the epoch
+    values: F64  # [B, C] in the sensors' units; NaN where a channel is missing
+
+    def __len__(self) -> int:
+        return len(self.streams)
+
+
+class Widen(msgspec.Struct, frozen=True, tag="widen"):
+    """The group gains channels; what was learnt about the others is kept."""
+
+    channels: tuple[str, ...]
+
+
+class Reset(msgspec.Struct, frozen=True, tag="reset"):
+    """Forget the state of one stream, or of all of the group (None); the network's weights stay."""
+
+    stream: str | None = None
+
+
+class Freeze(msgspec.Struct, frozen=True, tag="freeze"):
+    """Stop training the group's network; forecasts and scores go on."""
+
+
+class Thaw(msgspec.Struct, frozen=True, tag="thaw"):
+    """Train again."""
+
+
+class Stretch(msgspec.Struct, frozen=True, tag="stretch"):
+    """Training jobs fall due `factor` times as many frames apart as the config says."""
+
+    factor: float
+
+
+Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch
+Record: TypeAlias = Batch | Command  # what moves the engine, and so what a journal would hold
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """One disturbance of one stream: one event, one alarm."""
+
+    id: str  # stream-seq of its first frame: the same again after a restart
+    stream: str
+    state: Literal["raised", "updated", "cleared"]
+    start: float  # s since the epoch
+    peak: float  # s since the epoch, time of the highest score
+    end: float | None  # s since the epoch; None while open
+    score: float  # the highest so far
+    channels: dict[str, float]  # channel -> share of the blame at the peak; shares add to one
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What applying one batch gave, row by row as in the batch; made before the batch was learned from."""
+
+    channels: tuple[str, ...]  # [C]
+    streams: tuple[str, ...]  # [B]
+    seq: I64  # [B] the stream's frame number, from 0, no gaps
+    times: F64  # [B] s since the epoch
+    interval: F64  # [B] s, the stream's usual step: row h of a forecast is meant for time + (h + 1) * interval
+    mean: F64  # [B, H, C] forecast for 1..H steps ahead; NaN for a channel that was never seen
+    lower: F64  # [B, H, C]
+    upper: F64  # [B, H, C]
+    score: F64  # [B] 1.0 is the alarm line; high is strange
+    terms: F64  # [B, T] the score's terms, in the order of engine.score.TERMS, same scale
+    channel_score: F64  # [B, C] each channel's part, same scale
+    warming: F64  # [B] progress of the warm-up, 1.0 when the score is calibrated
+    incidents: tuple[Incident, ...] = ()
+    reports: tuple[Report, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one training candidate."""
+
+    accepted: bool
+    reason: Literal["better", "worse", "not_finite"]
+    loss: float  # mean over the trained windows, before the step
+    held_back_before: float  # loss on held-back recent windows with the weights in use
+    held_back_after: float  # ... with the candidate
+    steps: int  # gradient steps made
