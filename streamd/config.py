@@ -26,13 +26,13 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A table of the config file."""
 
 
-class Tls(Section):
+class Tls(Section, frozen=True):
     ca_file: str | None = None  # PEM; None: the system's authorities
     cert_file: str | None = None  # PEM, the client's certificate
     key_file: str | None = None  # PEM, its key
 
 
-class Mqtt(Section):
+class Mqtt(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
     client_id: Annotated[str, Meta(min_length=1, max_length=64)] = "streamd"
@@ -50,7 +50,7 @@ class Mqtt(Section):
     prefix: Name = "streamd"  # of every topic that we publish or take commands on
 
 
-class Source(Section):
+class Source(Section, frozen=True):
     """Where readings of a group come from, and how their payloads look."""
 
     topic: Annotated[
@@ -66,12 +66,12 @@ class Source(Section):
     join_s: Positive = 1.0  # how long the first part waits for the others
 
 
-class Network(Section):
+class Network(Section, frozen=True):
     hidden: Annotated[int, Meta(ge=1, le=1024)] = 64
     layers: Annotated[int, Meta(ge=1, le=4)] = 2
 
 
-class Training(Section):
+class Training(Section, frozen=True):
     enabled: bool = True
     every_frames: Count = 16  # per stream, for groups of up to 64 streams
     windows: Count = 8  # windows per gradient step
@@ -85,11 +85,11 @@ class Training(Section):
     cpu_share: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of one core; over it the schedule is stretched
 
 
-class Alarm(Section):
+class Alarm(Section, frozen=True):
     per_week: Positive = 1.0  # false alarms that a stream may raise in a week
 
 
-class Group(Section):
+class Group(Section, frozen=True):
     channels: tuple[str, ...] | Literal["auto"] = "auto"
     horizon_steps: Annotated[int, Meta(ge=1, le=1000)] = 12
     coverage: Share = 0.9
@@ -103,25 +103,25 @@ class Group(Section):
     alarm: Alarm = Alarm()
 
 
-class Http(Section):
+class Http(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 9108  # 0: any free port, named in the log
     stream_series: Annotated[int, Meta(ge=0)] = 0  # streams that get series of their own, first come
 
 
-class State(Section):
+class State(Section, frozen=True):
     folder: str = "state"  # relative to the config file
     checkpoint_s: Positive = 300.0
     keep: Count = 3
 
 
-class Log(Section):
+class Log(Section, frozen=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
     sample_s: Positive = 10.0  # of the messages that were refused, at most one per reason and this time is logged
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     mqtt: Mqtt = Mqtt()
     source: tuple[Source, ...] = ()
     group: dict[Name, Group] = {}
@@ -191,9 +191,7 @@ def _check_relations(config: Config, path: Path) -> None:
             if len(set(group.channels)) < len(group.channels) or not group.channels:
                 raise ConfigError(f"{path}: group.{name}.channels: expected different names, at least one")
             if len(group.channels) > group.max_channels:
-                raise ConfigError(
-                    f"{path}: group.{name}.channels: {len(group.channels)} channels are more than max_channels = {group.max_channels}"
-                )
+                raise ConfigError(f"{path}: group.{name}.channels: more names than max_channels = {group.max_channels}")
     mqtt = config.mqtt
     if mqtt.reconnect_min_s > mqtt.reconnect_max_s:
         raise ConfigError(f"{path}: mqtt.reconnect_min_s: expected at most reconnect_max_s = {mqtt.reconnect_max_s}")

@@ -1,0 +1,91 @@
+"""Every Prometheus metric, declared once.
+
+Knows names, labels and units; whoever handles an event counts it here. Label values are closed sets, but for
+`group`, which the config bounds, and the opt-in per-stream series, which `http.stream_series` caps.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, PlatformCollector, ProcessCollector
+
+registry = CollectorRegistry()
+ProcessCollector(registry=registry)
+PlatformCollector(registry=registry)
+
+# --- in ---
+messages = Counter("streamd_messages", "Messages received from the broker.", registry=registry)
+readings = Counter("streamd_readings", "Readings by what became of them.", ["group", "outcome"], registry=registry)
+refused = Counter(
+    "streamd_refused", "Messages, or readings inside one, that could not be used.", ["reason"], registry=registry
+)
+dropped = Counter("streamd_dropped", "What was given up, by queue and reason.", ["queue", "reason"], registry=registry)
+
+# --- queues ---
+queue_length = Gauge("streamd_queue_length", "Items waiting.", ["queue"], registry=registry)
+batch_size = Histogram(
+    "streamd_batch_frames",
+    "Frames applied at once.",
+    ["group"],
+    buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
+    registry=registry,
+)
+latency = Histogram(
+    "streamd_latency_seconds",
+    "From the arrival of a reading to its outcome handed to the socket.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=registry,
+)
+apply_seconds = Histogram(
+    "streamd_apply_seconds",
+    "Time to apply one batch.",
+    ["group"],
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
+    registry=registry,
+)
+
+# --- engine ---
+streams = Gauge("streamd_streams", "Streams known.", ["group"], registry=registry)
+streams_warming = Gauge(
+    "streamd_streams_warming", "Streams whose score is not calibrated yet.", ["group"], registry=registry
+)
+incidents_open = Gauge("streamd_incidents_open", "Incidents that are open.", ["group"], registry=registry)
+incidents = Counter("streamd_incidents", "Incidents raised.", ["group"], registry=registry)
+stream_score = Gauge("streamd_stream_score", "Last score of a stream.", ["group", "stream"], registry=registry)
+
+# --- training ---
+training_steps = Counter("streamd_training_steps", "Gradient steps made.", ["group"], registry=registry)
+training_loss = Gauge("streamd_training_loss", "Loss of the last training job.", ["group"], registry=registry)
+training_cpu_seconds = Counter("streamd_training_cpu_seconds", "CPU spent training.", ["group"], registry=registry)
+training_wait_seconds = Counter(
+    "streamd_training_wait_seconds",
+    "Time the engine waited for a candidate that was due.",
+    ["group"],
+    registry=registry,
+)
+training_stretch = Gauge(
+    "streamd_training_stretch_ratio",
+    "How far the training schedule is stretched; 1 is the config's.",
+    ["group"],
+    registry=registry,
+)
+candidates = Counter("streamd_candidates", "Training candidates by verdict.", ["group", "verdict"], registry=registry)
+
+# --- broker ---
+broker_connected = Gauge("streamd_broker_connected", "1 while the broker connection is up.", registry=registry)
+broker_connects = Counter("streamd_broker_connects", "Connection attempts by result.", ["result"], registry=registry)
+published = Counter("streamd_published", "Messages handed to the socket.", ["kind"], registry=registry)
+
+# --- state ---
+checkpoint_time = Gauge(
+    "streamd_checkpoint_timestamp_seconds",
+    "When the newest checkpoint was written, s since the epoch.",
+    registry=registry,
+)
+checkpoint_bytes = Gauge("streamd_checkpoint_bytes", "Size of the newest checkpoint.", registry=registry)
+checkpoint_seconds = Histogram(
+    "streamd_checkpoint_seconds",
+    "Time to write a checkpoint.",
+    buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30),
+    registry=registry,
+)
+checkpoints = Counter("streamd_checkpoints", "Checkpoints by result.", ["result"], registry=registry)
