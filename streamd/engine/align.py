@@ -1,0 +1,227 @@
+"""Readings to frames, frames to batches: late and double readings out, parts put together, streams side by side.
+
+Frames of different streams share a batch; several frames of one stream go into consecutive batches. What lies here
+is not acknowledged yet, so it need not survive a restart. Knows times and channels, not forecasts; reads no clock:
+the time of arrival comes in with each reading.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from streamd.config import Group
+from streamd.records import F64, Batch, Reading, Widen
+
+Refusal: TypeAlias = Literal["late", "double", "future", "no_known_channel", "too_many_channels", "too_many_streams"]
+
+SAME_TIME_STEP = 1e-6  # s; readings that carry no time and arrive at once, or after the clock was set back, follow so
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What to apply next, and whose it is."""
+
+    record: Batch | Widen
+    tickets: tuple[int, ...]  # of the messages that are dealt with when it is applied, in order
+    arrivals: F64  # [B] s since the epoch; empty for Widen
+
+
+@dataclass(slots=True)
+class _Frame:
+    stream: str
+    time: float
+    arrival: float
+    values: list[float]  # in the order of the channels when it was made; later channels are missing
+    tickets: list[int]
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What is known of a stream between its readings and its frames."""
+
+    last_time: float
+    round: int = 0  # number of the batch that takes its next frame, at the earliest
+    parts: _Frame | None = None  # a frame that waits for its other channels
+    timed: bool = False  # whether its parts carry their own time
+    heard: set[int] = field(default_factory=set)  # channels that came as parts
+    settled: bool = False  # whether all that is heard should be waited for, and nothing else
+    deadline: float = 0.0  # s since the epoch, by arrival
+
+
+@dataclass(slots=True)
+class Align:
+    """Frames and batches of one group.
+
+    Args:
+        settings: of the group.
+        channels: those that the engine knows at the start.
+        last_time: the engine's answer to when a stream's last frame was; -inf for a stream it doesn't know.
+        streams: how many streams the engine knows at the start.
+    """
+
+    settings: Group
+    channels: tuple[str, ...]
+    last_time: Callable[[str], float]
+    streams: int
+    _index: dict[str, int] = field(init=False)
+    _lanes: dict[str, _Lane] = field(init=False, default_factory=dict)
+    _joining: dict[str, _Lane] = field(init=False, default_factory=dict)
+    _rounds: deque[list[_Frame]] = field(init=False, default_factory=deque)
+    _first_round: int = field(init=False, default=0)
+    _announced: int = field(init=False)  # channels that the engine knows
+    waiting: int = field(init=False, default=0)  # frames not yet handed out
+
+    def __post_init__(self) -> None:
+        self._index = {name: i for i, name in enumerate(self.channels)}
+        self._announced = len(self.channels)
+
+    def push(self, reading: Reading, arrival: float, ticket: int, join_s: float | None = None) -> Refusal | None:
+        """Take a reading in.
+
+        Args:
+            arrival: s since the epoch, by our clock.
+            ticket: of the message that brought it; handed out again with the work that deals with it.
+            join_s: put readings of the same stream and time together, waiting so long for the rest; None: don't.
+
+        Returns:
+            why the reading is dropped (its ticket does not come back then); None when it is taken.
+        """
+        if reading.time is not None and reading.time > arrival + self.settings.max_future_s:
+            return "future"
+        lane = self._lane(reading.stream)
+        if lane is None:
+            return "too_many_streams"
+        refusal = self._know(reading)
+        if refusal is not None:
+            return refusal
+        if join_s is not None:
+            return self._join(lane, reading, arrival, ticket, join_s)
+        if reading.time is None:
+            time = max(arrival, lane.last_time + SAME_TIME_STEP)
+        elif reading.time > lane.last_time:
+            time = reading.time
+        else:
+            return "double" if reading.time == lane.last_time else "late"
+        frame = _Frame(reading.stream, time, arrival, [math.nan] * len(self.channels), [ticket])
+        self._fill(frame, reading)
+        self._enqueue(lane, frame)
+        return None
+
+    def expire(self, now: float) -> None:
+        """Complete the frames whose missing parts have been waited for long enough; `now` in s since the epoch."""
+        for stream, lane in list(self._joining.items()):
+            if lane.parts is not None and lane.deadline <= now:
+                self._complete(stream, lane, lane.parts)
+
+    def deadline(self) -> float | None:
+        """When `expire` has something to do, s since the epoch; None: nothing waits."""
+        return min((lane.deadline for lane in self._joining.values()), default=None)
+
+    def next(self) -> Work | None:
+        """The next record for the engine; None when no frame waits."""
+        if not self._rounds:
+            return None
+        if len(self.channels) > self._announced:
+            names = self.channels[self._announced :]
+            self._announced = len(self.channels)
+            return Work(Widen(names), (), np.empty(0))
+        frames = self._rounds.popleft()
+        self._first_round += 1
+        self.waiting -= len(frames)
+        width = len(self.channels)
+        values = np.array([f.values + [math.nan] * (width - len(f.values)) for f in frames])
+        batch = Batch(tuple(f.stream for f in frames), np.array([f.time for f in frames]), values)
+        tickets = tuple(ticket for f in frames for ticket in f.tickets)
+        return Work(batch, tickets, np.array([f.arrival for f in frames]))
+
+    def _lane(self, stream: str) -> _Lane | None:
+        lane = self._lanes.get(stream)
+        if lane is None:
+            last = self.last_time(stream)
+            if last == -math.inf:
+                if self.streams >= self.settings.max_streams:
+                    return None
+                self.streams += 1
+            lane = self._lanes[stream] = _Lane(last)
+        return lane
+
+    def _know(self, reading: Reading) -> Refusal | None:
+        """Make sure that the reading's channels are known, as far as they may be."""
+        unknown = [name for name in reading.values if name not in self._index]
+        if not unknown:
+            return None
+        if self.settings.channels != "auto":
+            return "no_known_channel" if len(unknown) == len(reading.values) else None
+        if len(self.channels) + len(unknown) > self.settings.max_channels:
+            return "too_many_channels"
+        for name in unknown:
+            self._index[name] = len(self._index)
+        self.channels += tuple(unknown)
+        return None
+
+    def _fill(self, frame: _Frame, reading: Reading) -> None:
+        frame.values += [math.nan] * (len(self.channels) - len(frame.values))
+        for name, value in reading.values.items():
+            at = self._index.get(name)
+            if at is not None:
+                frame.values[at] = value
+
+    def _join(self, lane: _Lane, reading: Reading, arrival: float, ticket: int, join_s: float) -> Refusal | None:
+        lane.heard.update(at for name in reading.values if (at := self._index.get(name)) is not None)
+        parts = lane.parts
+        if parts is not None and not self._belongs(lane, parts, reading):
+            self._complete(reading.stream, lane, parts)
+            parts = None
+        if parts is None:
+            time = max(arrival, lane.last_time + SAME_TIME_STEP) if reading.time is None else reading.time
+            if time <= lane.last_time:
+                return "double" if time == lane.last_time else "late"
+            parts = lane.parts = _Frame(reading.stream, time, arrival, [], [])
+            lane.timed, lane.deadline = reading.time is not None, arrival + join_s
+            self._joining[reading.stream] = lane
+        elif lane.timed and reading.time is not None and reading.time < parts.time:
+            return "late"
+        self._fill(parts, reading)
+        parts.tickets.append(ticket)
+        # before the first frame is complete nobody knows which channels the stream has
+        if lane.settled and not any(math.isnan(parts.values[at]) for at in lane.heard):
+            self._complete(reading.stream, lane, parts)
+        return None
+
+    def _belongs(self, lane: _Lane, parts: _Frame, reading: Reading) -> bool:
+        """Whether a reading is a part of the frame that waits: of its time, and nothing that it has already."""
+        if lane.timed != (reading.time is not None):
+            return False
+        if reading.time is not None and reading.time > parts.time:
+            return False
+        if reading.time is not None and reading.time < parts.time:
+            return True  # late for this frame and for any other: `_join` refuses it and the frame goes on waiting
+        have = parts.values
+        return all(
+            (at := self._index.get(name)) is None or at >= len(have) or math.isnan(have[at]) for name in reading.values
+        )
+
+    def _complete(self, stream: str, lane: _Lane, parts: _Frame) -> None:
+        del self._joining[stream]
+        lane.parts, lane.settled = None, True
+        self._enqueue(lane, parts)
+
+    def _enqueue(self, lane: _Lane, frame: _Frame) -> None:
+        lane.last_time = frame.time
+        at = max(lane.round, self._first_round)
+        while (
+            at - self._first_round < len(self._rounds)
+            and len(self._rounds[at - self._first_round]) >= self.settings.max_batch
+        ):
+            at += 1
+        if at - self._first_round == len(self._rounds):
+            self._rounds.append([])
+        self._rounds[at - self._first_round].append(frame)
+        lane.round = at + 1
+        self.waiting += 1

@@ -1,0 +1,291 @@
+"""The engine of one group: a deterministic state machine. Frames in, outcomes out; predict, look, judge, learn.
+
+`apply` is the only way its state changes. It reads no clock, does no I/O and starts no thread; its chance comes from
+a generator that is part of its state. The same records in the same order give the same state, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from streamd.config import Group
+from streamd.engine import features
+from streamd.engine.incidents import Incidents
+from streamd.engine.intervals import Intervals
+from streamd.engine.learner import Learner, Trainer
+from streamd.engine.memory import Memory
+from streamd.engine.recent import Recent
+from streamd.engine.rows import Rows, column
+from streamd.engine.scale import Scale
+from streamd.engine.score import Score
+from streamd.engine.slots import Slots, Timing
+from streamd.model import network
+from streamd.model.network import Shape
+from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+
+PLANES = 3  # level, change, seen: what each channel brings to the network
+DISTRUST = 0.1  # how far a frame over the alarm line is learned from
+LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
+FIRST_ROWS = 16
+
+
+class Hidden(Rows):
+    """State of the network, one per stream."""
+
+    h: F32 = column("L", "K", dtype=np.float32)
+    c: F32 = column("L", "K", dtype=np.float32)
+    generation: I64 = column(dtype=np.int64)  # of the weights that made it
+
+
+class Engine:
+    """All state of one group of streams.
+
+    Args:
+        settings: of the group.
+        trainer: carries the training jobs out.
+    """
+
+    def __init__(self, settings: Group, trainer: Trainer) -> None:
+        self._settings = settings
+        training, net = settings.training, settings.network
+        self.channels: tuple[str, ...] = () if settings.channels == "auto" else settings.channels
+        self.frames = 0  # applied so far
+        self.slots = Slots()
+        C, H = len(self.channels), settings.horizon_steps
+        shape = Shape(C, PLANES, features.CLOCK, H, net.hidden, net.layers)
+        self.learner = Learner(training, shape, settings.seed, trainer)
+        stride = max(training.train_frames // 2, 1)
+        S = -(-(training.burn_in_frames + training.train_frames + H) // stride)  # strides in a window, rounded up
+        sizes = {"C": C, "H": H, "R": S * stride, "S": S, "L": net.layers, "K": net.hidden}
+        self.timing = Timing(sizes)
+        self.scale = Scale(sizes)
+        self.recent = Recent(sizes)
+        self.hidden = Hidden(sizes)
+        self.intervals = Intervals(sizes)
+        self.score = Score(sizes)
+        self.incidents = Incidents(sizes)
+        self.memory = Memory(sizes, slots=training.memory_windows)
+        self._grow(FIRST_ROWS)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the next batch has to wait for the trainer's candidate."""
+        return self.learner.waits(self.frames)
+
+    def last_time(self, stream: str) -> float:
+        """Time of a stream's last frame, s since the epoch; -inf for a stream that was never seen."""
+        slot = self.slots.get(stream)
+        return -np.inf if slot is None else float(self.timing.last_time[slot])
+
+    def command(self, command: Command) -> None:
+        """Carry out a command."""
+        match command:
+            case Widen(channels):
+                self._widen(channels)
+            case Reset(None):
+                self._reset(np.arange(len(self.slots)))
+            case Reset(str() as stream):
+                slot = self.slots.get(stream)
+                self._reset(np.array([] if slot is None else [slot], np.int64))
+            case Freeze():
+                self.learner.frozen = True
+            case Thaw():
+                self.learner.frozen = False
+            case Stretch(factor):
+                self.learner.stretch = factor
+
+    def apply(self, batch: Batch) -> Outcome:
+        """Move the state on by one batch.
+
+        Args:
+            batch: frames of different streams; values [B, C] for the channels known now, each time after the stream's
+                last one.
+
+        Returns:
+            what was forecast, how strange it was, and what became of training, before it was learned from.
+        """
+        reports = (self.learner.install(),) if self.waits else ()
+        slots = self._open(batch.streams)
+        seq = self.timing.seq[slots]
+        n = self.timing.age[slots]
+        steps = self.timing.advance(slots, batch.times)
+        interval = self.timing.interval[slots]
+        values = np.where(np.abs(batch.values) <= LARGEST, batch.values, np.nan)
+
+        errors = self.intervals.errors(slots, n, values)
+        score, channel_score, trust = self._judge(slots, errors, interval)
+        self.intervals.learn(slots, n, errors, trust, self._settings.coverage)
+
+        changes = self.recent.changes(slots, n, values)
+        last = self.scale.last[slots]
+        self.scale.learn(slots, values, changes, trust)
+        mean = self._predict(slots, n, batch.times, steps, values, last, trust)
+        half = self.intervals.half_width(slots, self._settings.coverage)
+        self.intervals.remember(slots, n, mean, half)
+
+        self.frames += len(batch)
+        self._remember_windows(slots, n)
+        self.learner.begin(self.frames, len(self.slots), self.memory)
+        incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, score, channel_score)
+        return Outcome(
+            channels=self.channels,
+            streams=batch.streams,
+            seq=seq,
+            times=batch.times,
+            interval=interval,
+            mean=mean,
+            lower=mean - half,
+            upper=mean + half,
+            score=score,
+            terms=score[:, None],
+            channel_score=channel_score,
+            warming=self.score.warming(slots),
+            incidents=incidents,
+            reports=reports,
+        )
+
+    def _judge(self, slots: I64, errors: F64, interval: F64) -> tuple[F64, F64, F64]:
+        """Score [B] and its parts per channel [B, C], and how far the frames may be learned from [B]."""
+        surprise = self.score.surprise(errors[:, 0], self.intervals.spread(slots)[:, 0])
+        worst: F64 = surprise.max(axis=1, initial=0.0)
+        known: F64 = np.isfinite(errors[:, 0]).any(axis=1).astype(np.float64)
+        parts = surprise / self.score.line(slots, interval, self._settings.alarm.per_week)[:, None]
+        young = self.score.warming(slots) < 1.0
+        parts = np.where(young[:, None], np.minimum(parts, 0.99), parts)
+        score: F64 = parts.max(axis=1, initial=0.0)
+        trust: F64 = np.where(score >= 1.0, DISTRUST, 1.0)
+        self.score.learn(slots, worst, known, trust)
+        return score, parts, trust
+
+    def _predict(self, slots: I64, n: I64, times: F64, steps: F64, values: F64, last: F64, trust: F64) -> F64:
+        """One step of the network; the forecast's mean [B, H, C]."""
+        step_spread = self.scale.step_spread(slots)
+        base = self.scale.last[slots]
+        level = features.bounded((values - self.scale.mean[slots]) / self.scale.spread(slots))
+        change = features.bounded((values - last) / step_spread[:, 0])
+        seen = np.isfinite(values).astype(np.float32)
+        clock = features.clock(times, steps)
+        self._refresh(slots, n)
+        h, c = self.hidden.h[slots], self.hidden.c[slots]
+        self.recent.mark(slots, n, h, c)
+        x = features.compose(level, change, seen, clock)
+        correction, h, c = network.step(self.learner.weights, self.learner.shape, x, h, c)
+        self.hidden.h[slots], self.hidden.c[slots] = h, c
+        self.recent.record(slots, n, values, base, level, change, seen, clock, trust)
+        return base[:, None, :] + correction * step_spread
+
+    def _refresh(self, slots: I64, n: I64) -> None:
+        """Replay the last frames of streams whose hidden state was made by weights that are no longer in use."""
+        generation = self.learner.generation
+        stale = self.hidden.generation[slots] != generation
+        if not stale.any():
+            return
+        slots, n = slots[stale], n[stale]
+        self.hidden.generation[slots] = generation
+        recent, stride, R = self.recent, self.recent.stride, self.recent.sizes["R"]
+        # the oldest kept state whose frames are all still there, and the frames since
+        begin = np.maximum(-(-(n - R) // stride), 0) * stride
+        has_any = n > begin
+        slots, n, begin = slots[has_any], n[has_any], begin[has_any]
+        if not len(slots):
+            return
+        starts = slots, begin // stride % recent.sizes["S"]
+        h, c = recent.start_h[starts], recent.start_c[starts]
+        for back in range(int((n - begin).max()), 0, -1):
+            on = np.flatnonzero(n - back >= begin)
+            at = slots[on], (n[on] - back) % R
+            recent.mark(slots[on], n[on] - back, h[on], c[on])
+            x = features.compose(recent.level[at], recent.change[at], recent.seen[at], recent.clock[at])
+            _, h[on], c[on] = network.step(self.learner.weights, self.learner.shape, x, h[on], c[on])
+        self.hidden.h[slots], self.hidden.c[slots] = h, c
+
+    def _remember_windows(self, slots: I64, n: I64) -> None:
+        """Put the windows that are complete with frames n into the replay memory."""
+        full = ((n + 1) % self.recent.stride == 0) & (n + 1 >= self.recent.sizes["R"])
+        if full.any():
+            spread = self.scale.step_spread(slots[full])
+            self.memory.add(self.recent, slots[full], n[full], spread, self.learner.generator)
+
+    def _parts(self) -> dict[str, Rows]:
+        """Everything with one row per slot."""
+        return {
+            "timing": self.timing,
+            "scale": self.scale,
+            "recent": self.recent,
+            "hidden": self.hidden,
+            "intervals": self.intervals,
+            "score": self.score,
+            "incidents": self.incidents,
+        }
+
+    def _open(self, streams: Sequence[str]) -> I64:
+        before = len(self.slots)
+        slots = self.slots.open(streams)
+        if len(self.slots) > self.timing.slots:
+            self._grow(max(len(self.slots), 2 * self.timing.slots))
+        self.hidden.generation[before : len(self.slots)] = self.learner.generation
+        return slots
+
+    def _grow(self, slots: int) -> None:
+        for part in self._parts().values():
+            part.grow(slots)
+
+    def _reset(self, slots: I64) -> None:
+        seq, last_time = self.timing.seq[slots], self.timing.last_time[slots]
+        for part in self._parts().values():
+            part.clear(slots)
+        self.hidden.generation[slots] = self.learner.generation
+        # what others count by goes on: outcomes stay contiguous, and old readings stay old
+        self.timing.seq[slots], self.timing.last_time[slots] = seq, last_time
+
+    def _widen(self, channels: Sequence[str]) -> None:
+        self.channels += tuple(name for name in channels if name not in self.channels)
+        sizes = {"C": len(self.channels)}
+        for part in self._parts().values():
+            part.widen(sizes)
+        self.memory.widen(sizes)
+        self.learner.widen(len(self.channels))
+
+    def state_dict(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """The whole state: arrays by name, and the rest as what JSON can hold. The arrays are not copies."""
+        used = len(self.slots)
+        arrays: dict[str, Array] = {}
+        for name, part in self._parts().items():
+            arrays |= {f"{name}.{key}": array[:used] for key, array in part.state_dict().items()}
+        arrays |= {f"memory.{key}": array for key, array in self.memory.state_dict().items()}
+        learner_arrays, learner_meta = self.learner.state_dict()
+        arrays |= {f"learner.{key}": array for key, array in learner_arrays.items()}
+        meta = {
+            "channels": list(self.channels),
+            "frames": self.frames,
+            "streams": self.slots.names,
+            "memory_added": self.memory.added,
+            "learner": learner_meta,
+        }
+        return arrays, meta
+
+    def load_state_dict(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave and go on exactly as that engine would have.
+
+        Raises:
+            ValueError: the state is of another shape than the settings ask for; the text says where.
+        """
+        known = tuple(meta["channels"])
+        if self._settings.channels not in ("auto", known):
+            raise ValueError(f"channels: {', '.join(known)} are not {', '.join(self._settings.channels)}")
+        if known != self.channels:
+            self._widen(known)
+        self.frames = meta["frames"]
+        self.slots = Slots(meta["streams"])
+        for name, part in {**self._parts(), "memory": self.memory}.items():
+            part.load_state_dict({key: arrays[f"{name}.{key}"] for key in part.columns})
+        if self.memory.slots != self._settings.training.memory_windows:
+            raise ValueError(f"memory_windows: {self.memory.slots} is not {self._settings.training.memory_windows}")
+        self.memory.added = meta["memory_added"]
+        prefix = "learner."
+        own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
+        self.learner.load_state_dict(own, meta["learner"])
+        self._grow(max(len(self.slots), FIRST_ROWS))

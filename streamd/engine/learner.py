@@ -1,0 +1,181 @@
+"""The network of a group, and when it learns: what falls due, what is installed, and what is turned down.
+
+The schedule is counted in frames, so that it is the same in every run. A job falls due at a frame count, and its
+candidate is installed at a later one that was fixed when it fell due; in between, it is worked on elsewhere.
+Knows frames and weights; no threads: a `Trainer` carries the jobs out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from streamd.config import Training
+from streamd.engine.memory import Memory
+from streamd.model.network import Shape, Weights, distance, from_arrays, init, to_arrays, widen
+from streamd.model.training import Candidate, Job, Optimizer, Windows, fresh_optimizer, train
+from streamd.records import Array, Report
+
+FULL_RATE_STREAMS = 64  # with more streams, jobs do not fall due more often than with so many
+STALE = 0.02  # a hidden state is replayed when the weights have moved so far, relative, since it was made
+WINDOW_ARRAYS = ("x", "h", "c", "target", "weight")
+NUMBERS = ("due_at", "install_at", "generation", "stretch", "frozen")  # attributes that are plain state
+
+
+class Trainer(Protocol):
+    """Carries out one job at a time."""
+
+    def submit(self, job: Job) -> None:
+        """Begin a job; an unfinished one before it is forgotten."""
+
+    def result(self) -> Candidate:
+        """The candidate of the job submitted last; waits for it where it must."""
+
+
+class InlineTrainer:
+    """Trains when the result is asked for: for tests, and where nothing else has to go on meanwhile."""
+
+    def submit(self, job: Job) -> None:
+        self._job = job
+
+    def result(self) -> Candidate:
+        return train(self._job)
+
+
+class Learner:
+    """Weights, optimizer and schedule of one group."""
+
+    def __init__(self, settings: Training, shape: Shape, seed: int, trainer: Trainer) -> None:
+        self._settings = settings
+        self._trainer = trainer
+        self._random = np.random.Generator(np.random.PCG64(seed))
+        self.shape = shape
+        self.weights = init(shape, self._random)
+        self.generation = 0  # a hidden state made by weights of an older one is stale
+        self._generation_weights = self.weights
+        self._optimizer = fresh_optimizer(self.weights)
+        self._job: Job | None = None
+        self.due_at = 0
+        self.install_at = 0
+        self.stretch = 1.0
+        self.frozen = False
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """Where all of the engine's chance comes from."""
+        return self._random
+
+    def waits(self, frames: int) -> bool:
+        """Whether a candidate is to be installed before the next frame, when `frames` have been applied."""
+        return self._job is not None and frames >= self.install_at
+
+    def begin(self, frames: int, streams: int, memory: Memory) -> None:
+        """Hand over a job if one is due, when `frames` have been applied to `streams` streams."""
+        settings = self._settings
+        if self.frozen or not settings.enabled or self._job is not None or frames < self.due_at or not memory.ready:
+            return
+        batches = tuple(memory.windows(memory.sample(settings.windows, self._random)) for _ in range(settings.steps))
+        pace = min(max(streams, 1), FULL_RATE_STREAMS) * self.stretch
+        self.due_at = frames + math.ceil(settings.every_frames * pace)
+        self.install_at = frames + math.ceil(settings.lag_frames * pace)
+        self._submit(batches, memory.windows(memory.held_back()))
+
+    def install(self) -> Report:
+        """Take the candidate over if it is not worse than the weights in use; drop it otherwise."""
+        candidate = self._trainer.result()
+        self._job = None
+        finite = all(map(math.isfinite, (candidate.loss, candidate.held_back_after)))
+        accepted = finite and candidate.held_back_after <= candidate.held_back_before
+        if accepted:
+            self.weights, self._optimizer = candidate.weights, candidate.optimizer
+            if distance(self._generation_weights, self.weights) > STALE:
+                self._generation_weights = self.weights
+                self.generation += 1
+        return Report(
+            accepted=accepted,
+            reason="better" if accepted else "worse" if finite else "not_finite",
+            loss=candidate.loss,
+            held_back_before=candidate.held_back_before,
+            held_back_after=candidate.held_back_after,
+            steps=candidate.steps,
+        )
+
+    def widen(self, channels: int) -> None:
+        """Room for more channels; a job that is under way is forgotten, since its candidate would not fit."""
+        old = self.shape
+        new = Shape(channels, old.planes, old.extras, old.horizon, old.hidden, old.layers)
+        fresh = init(new, self._random) if old.channels == 0 else None
+        self.weights = widen(self.weights, old, new, fresh)
+        moments = self._optimizer
+        self._optimizer = Optimizer(moments.step, widen(moments.first, old, new), widen(moments.second, old, new))
+        self._generation_weights = widen(self._generation_weights, old, new, fresh)
+        self.shape = new
+        self._job = None
+        self.due_at = 0
+
+    def state_dict(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Arrays, and what else there is as plain numbers and texts; an unfinished job included."""
+        arrays: dict[str, Array] = {}
+        for name, weights in self._weight_sets().items():
+            arrays |= {f"{name}.{key}": array for key, array in to_arrays(weights).items()}
+        if self._job is not None:
+            for number, windows in enumerate((*self._job.batches, self._job.held_back)):
+                arrays |= {f"job.{number}.{key}": getattr(windows, key) for key in WINDOW_ARRAYS}
+        meta = {
+            "random": self._random.bit_generator.state,
+            "optimizer_step": self._optimizer.step,
+            "job_batches": None if self._job is None else len(self._job.batches),
+            **{key: getattr(self, key) for key in NUMBERS},
+        }
+        return arrays, meta
+
+    def load_state_dict(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
+        """Take over what `state_dict` gave; an unfinished job is begun anew, with the same result.
+
+        Raises:
+            ValueError: the arrays are of another network than the settings ask for.
+        """
+        sets = {}
+        for name, weights in self._weight_sets().items():
+            for key, tensor in weights.items():
+                if arrays[f"{name}.{key}"].shape != tuple(tensor.shape):
+                    raise ValueError(f"{name}.{key}: {arrays[f'{name}.{key}'].shape} is not {tuple(tensor.shape)}")
+            sets[name] = from_arrays({key: arrays[f"{name}.{key}"] for key in weights})
+        self.weights, self._generation_weights = sets["weights"], sets["generation_weights"]
+        self._optimizer = Optimizer(meta["optimizer_step"], sets["first"], sets["second"])
+        self._random.bit_generator.state = meta["random"]
+        for key in NUMBERS:
+            setattr(self, key, meta[key])
+        self._job = None
+        if meta["job_batches"] is not None:
+            *batches, held_back = (
+                Windows(**{key: arrays[f"job.{number}.{key}"] for key in WINDOW_ARRAYS})
+                for number in range(meta["job_batches"] + 1)
+            )
+            self._submit(tuple(batches), held_back)
+
+    def _submit(self, batches: tuple[Windows, ...], held_back: Windows) -> None:
+        settings = self._settings
+        burn_in = held_back.x.shape[1] - settings.train_frames
+        self._job = Job(
+            shape=self.shape,
+            weights=self.weights,
+            optimizer=self._optimizer,
+            batches=batches,
+            held_back=held_back,
+            burn_in=burn_in,
+            learning_rate=settings.learning_rate,
+            clip_norm=settings.clip_norm,
+        )
+        self._trainer.submit(self._job)
+
+    def _weight_sets(self) -> dict[str, Weights]:
+        return {
+            "weights": self.weights,
+            "generation_weights": self._generation_weights,
+            "first": self._optimizer.first,
+            "second": self._optimizer.second,
+        }

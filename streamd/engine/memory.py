@@ -1,0 +1,106 @@
+"""The replay memory: windows to train on, recent ones and a fair sample of all older ones.
+
+Half of it is a ring of the newest windows; what falls out of that enters the other half as in reservoir sampling
+(Vitter 1985, algorithm R), so that what was learnt long ago is kept. Knows windows, not streams.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamd.engine.features import CLOCK, bounded, compose
+from streamd.engine.recent import Recent
+from streamd.engine.rows import Rows, column
+from streamd.model.training import Windows
+from streamd.records import F32, F64, I64
+
+HELD_BACK = 4  # the newest windows are not trained on: a candidate is judged by them
+FRAME_ARRAYS = ("values", "base", "level", "change", "seen", "clock", "trust")  # cut from the rings of `Recent`
+
+
+class Memory(Rows):
+    """Windows of R frames, one per row: the first half of the rows is the ring, the second the reservoir."""
+
+    values: F64 = column("R", "C", fill=np.nan)
+    base: F64 = column("R", "C", fill=np.nan)
+    level: F32 = column("R", "C", dtype=np.float32)
+    change: F32 = column("R", "C", dtype=np.float32)
+    seen: F32 = column("R", "C", dtype=np.float32)
+    clock: F32 = column("R", CLOCK, dtype=np.float32)
+    trust: F32 = column("R", dtype=np.float32)
+    h: F32 = column("L", "K", dtype=np.float32)
+    c: F32 = column("L", "K", dtype=np.float32)
+    spread: F64 = column("H", "C", fill=1)  # persistence's usual error when the window ended
+
+    added: int = 0  # windows ever put in
+
+    def add(self, recent: Recent, slots: I64, n: I64, spread: F64, generator: np.random.Generator) -> None:
+        """Cut the windows that end with frames n, recorded just now.
+
+        Args:
+            slots, n: [W]; the windows' frames are n - R + 1 .. n.
+            spread: [W, H, C] persistence's usual error.
+        """
+        R = self.sizes["R"]
+        frames = slots[:, None], (n[:, None] + 1 + np.arange(R)) % R
+        starts = slots, (n + 1 - R) // recent.stride % recent.sizes["S"]
+        cut = {name: getattr(recent, name)[frames] for name in FRAME_ARRAYS}
+        cut |= {"h": recent.start_h[starts], "c": recent.start_c[starts], "spread": spread}
+        for i in range(len(slots)):
+            row = self._make_room(generator)
+            for name, array in cut.items():
+                getattr(self, name)[row] = array[i]
+
+    def held_back(self) -> I64:
+        """Rows of the newest windows, which are not to be trained on."""
+        return (self.added - 1 - np.arange(min(HELD_BACK, self.added))) % self._ring
+
+    def sample(self, count: int, generator: np.random.Generator) -> I64:
+        """Rows to train on, [count], with replacement: half recent, half old as soon as there are old ones.
+
+        Raises:
+            ValueError: there is nothing but the held-back windows; see `ready`.
+        """
+        recent = min(self.added, self._ring) - HELD_BACK
+        back = HELD_BACK + generator.integers(recent, size=count)
+        rows = (self.added - 1 - back) % self._ring
+        old = min(max(self.added - self._ring, 0), self.slots - self._ring)
+        if old:
+            half = count // 2
+            rows[:half] = self._ring + generator.integers(old, size=half)
+        return rows
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is anything to train on beside what is held back."""
+        return self.added > HELD_BACK
+
+    def windows(self, rows: I64) -> Windows:
+        """What the trainer takes: inputs and targets of the first R - H frames of each window."""
+        R, H = self.sizes["R"], self.sizes["H"]
+        T = R - H
+        x = compose(self.level[rows, :T], self.change[rows, :T], self.seen[rows, :T], self.clock[rows, :T])
+        ahead = np.arange(T)[:, None] + np.arange(1, H + 1)  # [T, H]
+        change = self.values[rows][:, ahead] - self.base[rows][:, :T, None]  # [W, T, H, C]
+        target = change / self.spread[rows][:, None]
+        trust = self.trust[rows][:, :T, None] * self.trust[rows][:, ahead]  # [W, T, H]
+        weight = np.where(np.isfinite(target), trust[..., None], 0.0).astype(np.float32)
+        return Windows(x, self.h[rows], self.c[rows], bounded(target), weight)
+
+    @property
+    def _ring(self) -> int:
+        return self.slots // 2
+
+    def _make_room(self, generator: np.random.Generator) -> int:
+        """The ring's next row; what stood there may move into the reservoir."""
+        row = self.added % self._ring
+        left = self.added - self._ring  # windows that have left the ring before this one
+        if left >= 0:
+            size = self.slots - self._ring
+            place = left if left < size else int(generator.integers(left + 1))
+            if place < size:
+                for name in self.columns:
+                    array = getattr(self, name)
+                    array[self._ring + place] = array[row]
+        self.added += 1
+        return row

@@ -1,0 +1,61 @@
+"""The last frames of every stream, in rings: what changes, windows and replay of a state are cut from.
+
+Frame n of a stream lies in row n % R of its ring; R is a multiple of the stride, at which states are kept too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamd.engine.features import CLOCK
+from streamd.engine.rows import Rows, column
+from streamd.records import F32, F64, I64
+
+
+class Recent(Rows):
+    """Rings over the last R frames, and over the hidden states at each stride's start."""
+
+    values: F64 = column("R", "C", fill=np.nan)  # as they came; NaN where missing
+    base: F64 = column("R", "C", fill=np.nan)  # the last value seen, up to and with this frame
+    level: F32 = column("R", "C", dtype=np.float32)  # the network's inputs
+    change: F32 = column("R", "C", dtype=np.float32)
+    seen: F32 = column("R", "C", dtype=np.float32)
+    clock: F32 = column("R", CLOCK, dtype=np.float32)
+    trust: F32 = column("R", dtype=np.float32)  # how far the frame may be learned from, 0..1
+    start_h: F32 = column("S", "L", "K", dtype=np.float32)  # state before frame n, n % stride == 0
+    start_c: F32 = column("S", "L", "K", dtype=np.float32)
+
+    def changes(self, slots: I64, n: I64, values: F64) -> F64:
+        """Values now less the last ones known h frames ago, [B, H, C]; NaN where there were none.
+
+        Args:
+            n: [B] number of the frame that is now, not recorded yet.
+        """
+        rows = (n[:, None] - np.arange(1, self.sizes["H"] + 1)) % self.sizes["R"]
+        before: F64 = self.base[slots[:, None], rows]
+        return values[:, None, :] - before
+
+    def record(
+        self, slots: I64, n: I64, values: F64, base: F64, level: F32, change: F32, seen: F32, clock: F32, trust: F64
+    ) -> None:
+        """Put frame n in its place; what it takes the place of is R frames old."""
+        row = n % self.sizes["R"]
+        self.values[slots, row] = values
+        self.base[slots, row] = base
+        self.level[slots, row] = level
+        self.change[slots, row] = change
+        self.seen[slots, row] = seen
+        self.clock[slots, row] = clock
+        self.trust[slots, row] = trust
+
+    def mark(self, slots: I64, n: I64, h: F32, c: F32) -> None:
+        """Keep the states before frames n where a stride begins."""
+        starts = n % self.stride == 0
+        if starts.any():
+            at = slots[starts], n[starts] // self.stride % self.sizes["S"]
+            self.start_h[at], self.start_c[at] = h[starts], c[starts]
+
+    @property
+    def stride(self) -> int:
+        """Frames from one kept state to the next."""
+        return self.sizes["R"] // self.sizes["S"]

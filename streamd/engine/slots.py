@@ -1,0 +1,68 @@
+"""Which stream owns which row, and what is known of its time.
+
+Knows names and times, not values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from streamd.engine.rows import Rows, column
+from streamd.records import F64, I64
+
+# The usual step follows a quarter of the way, bounded to a doubling or halving: a gap counts little, a new rate is
+# taken on within a dozen frames.
+STEP_RATE = 0.25
+
+
+class Timing(Rows):
+    """When a stream spoke, and how often."""
+
+    seq: I64 = column(dtype=np.int64)  # frames so far, so also the number of the next one
+    age: I64 = column(dtype=np.int64)  # frames since the stream's state was fresh
+    last_time: F64 = column(fill=-np.inf)  # s since the epoch
+    interval: F64 = column(fill=np.nan)  # s, usual step between frames
+
+    def advance(self, slots: I64, times: F64) -> F64:
+        """Take note of frames; gives the time since each stream's last frame in usual steps, [B], 1 where unknown."""
+        last, usual = self.last_time[slots], self.interval[slots]
+        elapsed = times - last
+        known = np.isfinite(last)
+        young = known & np.isnan(usual)
+        usual = np.where(young, elapsed, usual)
+        steps = np.where(known, elapsed / usual, 1.0)
+        usual *= np.exp2(STEP_RATE * np.clip(np.log2(np.maximum(steps, 1e-9)), -1.0, 1.0))
+        self.interval[slots] = usual
+        self.last_time[slots] = times
+        self.seq[slots] += 1
+        self.age[slots] += 1
+        return steps
+
+
+class Slots:
+    """The rows' owners: a stream's name against its slot."""
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        self.names = list(names)
+        self._slot = {name: slot for slot, name in enumerate(self.names)}
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._slot
+
+    def get(self, name: str) -> int | None:
+        """The slot of a stream; None for one that was never seen."""
+        return self._slot.get(name)
+
+    def open(self, names: Sequence[str]) -> I64:
+        """The slots of streams, [B]; a new name gets the next free one."""
+        slot = self._slot
+        for name in names:
+            if name not in slot:
+                slot[name] = len(self.names)
+                self.names.append(name)
+        return np.array([slot[name] for name in names], np.int64)

@@ -1,0 +1,147 @@
+"""The network: a stacked LSTM with a linear head that corrects persistence, for all horizons at once.
+
+Reads top to bottom: shape, weights, one live step, a whole window for training. A network whose head is zero
+forecasts the last value. Knows scaled numbers only; no streams, no units, no time.
+
+Hochreiter & Schmidhuber 1997 (cell with the forget gate of Gers et al. 2000), gate order i, f, g, o as in torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from streamd.records import F32
+
+Weights: TypeAlias = dict[str, Tensor]  # never changed in place once the network is in use
+
+FORGET_BIAS = 1.0  # a fresh cell remembers (Jozefowicz et al. 2015)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a network: what its weights must fit."""
+
+    channels: int  # C
+    planes: int  # values that each channel brings to the input
+    extras: int  # values that belong to no channel
+    horizon: int  # H
+    hidden: int  # K
+    layers: int  # L
+
+    @property
+    def inputs(self) -> int:
+        return self.channels * self.planes + self.extras
+
+    @property
+    def outputs(self) -> int:
+        return self.horizon * self.channels
+
+
+def init(shape: Shape, generator: np.random.Generator) -> Weights:
+    """Fresh weights: uniform within 1/sqrt(K), a zero head."""
+    K = shape.hidden
+    weights: Weights = {}
+    for layer in range(shape.layers):
+        inputs = shape.inputs if layer == 0 else K
+        weights[f"w_ih_{layer}"] = _uniform(generator, (4 * K, inputs), K)
+        weights[f"w_hh_{layer}"] = _uniform(generator, (4 * K, K), K)
+        bias = torch.zeros(4 * K)
+        bias[K : 2 * K] = FORGET_BIAS
+        weights[f"b_{layer}"] = bias
+    weights["w_head"] = torch.zeros(shape.outputs, K)
+    weights["b_head"] = torch.zeros(shape.outputs)
+    return weights
+
+
+def step(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F32, F32]:
+    """One time step for a batch of streams, each from its own state.
+
+    Args:
+        x: [B, inputs]; h, c: [B, L, K].
+
+    Returns:
+        corrections [B, H, C], new h and c [B, L, K].
+    """
+    h_new, c_new = np.empty_like(h), np.empty_like(c)
+    with torch.inference_mode():
+        below = torch.from_numpy(x)
+        for layer in range(shape.layers):
+            gates = torch.addmm(weights[f"b_{layer}"], below, weights[f"w_ih_{layer}"].t())
+            gates.addmm_(torch.from_numpy(h[:, layer]), weights[f"w_hh_{layer}"].t())
+            i, f, g, o = gates.chunk(4, dim=1)
+            cell = f.sigmoid_().mul_(torch.from_numpy(c[:, layer])).addcmul_(i.sigmoid_(), g.tanh_())
+            below = o.sigmoid_().mul_(torch.tanh(cell))
+            h_new[:, layer], c_new[:, layer] = below.numpy(), cell.numpy()
+        out = torch.addmm(weights["b_head"], below, weights["w_head"].t())
+    return out.numpy().reshape(-1, shape.horizon, shape.channels), h_new, c_new
+
+
+def unroll(weights: Weights, shape: Shape, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """A whole window at once, with gradient where the weights ask for it.
+
+    Args:
+        x: [W, T, inputs]; h, c: [L, W, K].
+
+    Returns:
+        hidden outputs of the top layer [W, T, K], h and c after the window.
+    """
+    flat = []
+    for layer in range(shape.layers):
+        bias = weights[f"b_{layer}"]
+        flat += [weights[f"w_ih_{layer}"], weights[f"w_hh_{layer}"], bias, torch.zeros_like(bias)]
+    top, h, c = torch.lstm(x, (h, c), flat, True, shape.layers, 0.0, False, False, True)
+    return top, h, c
+
+
+def head(weights: Weights, shape: Shape, top: Tensor) -> Tensor:
+    """Corrections [W, T, H, C] from the top layer's outputs [W, T, K]."""
+    out = torch.nn.functional.linear(top, weights["w_head"], weights["b_head"])
+    return out.reshape(*top.shape[:2], shape.horizon, shape.channels)
+
+
+def widen(weights: Weights, old: Shape, new: Shape, fresh: Weights | None = None) -> Weights:
+    """The same network with more channels: what it says of the old ones does not change.
+
+    The new inputs weigh nothing and the new outputs are zero, so both only come in by learning. `fresh` (weights of the
+    new shape) gives the new inputs' weights instead: for a network that had no channels, where zeros would be all.
+    """
+    more = dict(weights)
+    K, planes = new.hidden, new.planes
+    w_in = torch.zeros(4 * K, new.inputs) if fresh is None else fresh["w_ih_0"].clone()
+    by_channel = w_in[:, : planes * new.channels].view(4 * K, planes, new.channels)
+    by_channel[:, :, : old.channels] = weights["w_ih_0"][:, : planes * old.channels].view(4 * K, planes, old.channels)
+    w_in[:, planes * new.channels :] = weights["w_ih_0"][:, planes * old.channels :]
+    more["w_ih_0"] = w_in
+    w_head, b_head = torch.zeros(new.horizon, new.channels, K), torch.zeros(new.horizon, new.channels)
+    w_head[:, : old.channels] = weights["w_head"].view(old.horizon, old.channels, K)
+    b_head[:, : old.channels] = weights["b_head"].view(old.horizon, old.channels)
+    more["w_head"], more["b_head"] = w_head.view(new.outputs, K), b_head.view(new.outputs)
+    return more
+
+
+def distance(a: Weights, b: Weights) -> float:
+    """How far apart two sets of weights are, relative to the size of the first."""
+    apart = sum(float((a[name] - b[name]).square().sum()) for name in a)
+    size = sum(float(tensor.square().sum()) for tensor in a.values())
+    return float(np.sqrt(apart / size))
+
+
+def to_arrays(weights: Weights) -> dict[str, F32]:
+    """The weights as arrays; not copies."""
+    return {name: tensor.numpy() for name, tensor in weights.items()}
+
+
+def from_arrays(arrays: Mapping[str, F32]) -> Weights:
+    """Weights from arrays; not copies."""
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _uniform(generator: np.random.Generator, size: tuple[int, int], hidden: int) -> Tensor:
+    bound = 1.0 / np.sqrt(hidden)
+    return torch.from_numpy(generator.uniform(-bound, bound, size).astype(np.float32))
