@@ -49,7 +49,7 @@ class Engine:
     """
 
     def __init__(self, settings: Group, trainer: Trainer) -> None:
-        self._settings = settings
+        self.settings = settings
         training, net = settings.training, settings.network
         self.channels: tuple[str, ...] = () if settings.channels == "auto" else settings.channels
         self.frames = 0  # applied so far
@@ -117,13 +117,13 @@ class Engine:
 
         errors = self.intervals.errors(slots, n, values)
         score, channel_score, trust = self._judge(slots, errors, interval)
-        self.intervals.learn(slots, n, errors, trust, self._settings.coverage)
+        self.intervals.learn(slots, n, errors, trust, self.settings.coverage)
 
         changes = self.recent.changes(slots, n, values)
         last = self.scale.last[slots]
         self.scale.learn(slots, values, changes, trust)
         mean = self._predict(slots, n, batch.times, steps, values, last, trust)
-        half = self.intervals.half_width(slots, self._settings.coverage)
+        half = self.intervals.half_width(slots, self.settings.coverage)
         self.intervals.remember(slots, n, mean, half)
 
         self.frames += len(batch)
@@ -150,12 +150,12 @@ class Engine:
     def _judge(self, slots: I64, errors: F64, interval: F64) -> tuple[F64, F64, F64]:
         """Score [B] and its parts per channel [B, C], and how far the frames may be learned from [B]."""
         surprise = self.score.surprise(errors[:, 0], self.intervals.spread(slots)[:, 0])
-        worst: F64 = surprise.max(axis=1, initial=0.0)
-        known: F64 = np.isfinite(errors[:, 0]).any(axis=1).astype(np.float64)
-        parts = surprise / self.score.line(slots, interval, self._settings.alarm.per_week)[:, None]
+        worst: F64 = np.max(surprise, axis=1, initial=0.0)
+        known: F64 = np.where(np.isfinite(errors[:, 0]).any(axis=1), 1.0, 0.0)
+        parts = surprise / self.score.line(slots, interval, self.settings.alarm.per_week)[:, None]
         young = self.score.warming(slots) < 1.0
         parts = np.where(young[:, None], np.minimum(parts, 0.99), parts)
-        score: F64 = parts.max(axis=1, initial=0.0)
+        score: F64 = np.max(parts, axis=1, initial=0.0)
         trust: F64 = np.where(score >= 1.0, DISTRUST, 1.0)
         self.score.learn(slots, worst, known, trust)
         return score, parts, trust
@@ -274,16 +274,16 @@ class Engine:
             ValueError: the state is of another shape than the settings ask for; the text says where.
         """
         known = tuple(meta["channels"])
-        if self._settings.channels not in ("auto", known):
-            raise ValueError(f"channels: {', '.join(known)} are not {', '.join(self._settings.channels)}")
+        if self.settings.channels not in ("auto", known):
+            raise ValueError(f"channels: {', '.join(known)} are not {', '.join(self.settings.channels)}")
         if known != self.channels:
             self._widen(known)
         self.frames = meta["frames"]
         self.slots = Slots(meta["streams"])
         for name, part in {**self._parts(), "memory": self.memory}.items():
             part.load_state_dict({key: arrays[f"{name}.{key}"] for key in part.columns})
-        if self.memory.slots != self._settings.training.memory_windows:
-            raise ValueError(f"memory_windows: {self.memory.slots} is not {self._settings.training.memory_windows}")
+        if self.memory.slots != self.settings.training.memory_windows:
+            raise ValueError(f"memory_windows: {self.memory.slots} is not {self.settings.training.memory_windows}")
         self.memory.added = meta["memory_added"]
         prefix = "learner."
         own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

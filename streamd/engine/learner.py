@@ -51,9 +51,10 @@ class Learner:
     def __init__(self, settings: Training, shape: Shape, seed: int, trainer: Trainer) -> None:
         self._settings = settings
         self._trainer = trainer
+        self._seed = seed
         self._random = np.random.Generator(np.random.PCG64(seed))
         self.shape = shape
-        self.weights = init(shape, self._random)
+        self.weights = init(shape, seed)
         self.generation = 0  # a hidden state made by weights of an older one is stale
         self._generation_weights = self.weights
         self._optimizer = fresh_optimizer(self.weights)
@@ -107,11 +108,16 @@ class Learner:
         """Room for more channels; a job that is under way is forgotten, since its candidate would not fit."""
         old = self.shape
         new = Shape(channels, old.planes, old.extras, old.horizon, old.hidden, old.layers)
-        fresh = init(new, self._random) if old.channels == 0 else None
-        self.weights = widen(self.weights, old, new, fresh)
-        moments = self._optimizer
-        self._optimizer = Optimizer(moments.step, widen(moments.first, old, new), widen(moments.second, old, new))
-        self._generation_weights = widen(self._generation_weights, old, new, fresh)
+        if (
+            old.channels == 0
+        ):  # nothing was learnt yet: the same network as if the channels had been known from the start
+            self.weights = self._generation_weights = init(new, self._seed)
+            self._optimizer = fresh_optimizer(self.weights)
+        else:
+            self.weights = widen(self.weights, old, new)
+            self._generation_weights = widen(self._generation_weights, old, new)
+            moments = self._optimizer
+            self._optimizer = Optimizer(moments.step, widen(moments.first, old, new), widen(moments.second, old, new))
         self.shape = new
         self._job = None
         self.due_at = 0

@@ -43,9 +43,10 @@ class Shape:
         return self.horizon * self.channels
 
 
-def init(shape: Shape, generator: np.random.Generator) -> Weights:
-    """Fresh weights: uniform within 1/sqrt(K), a zero head."""
+def init(shape: Shape, seed: int) -> Weights:
+    """Fresh weights: uniform within 1/sqrt(K), a zero head. They follow from the shape and the seed alone."""
     K = shape.hidden
+    generator = np.random.Generator(np.random.PCG64([seed, shape.channels]))
     weights: Weights = {}
     for layer in range(shape.layers):
         inputs = shape.inputs if layer == 0 else K
@@ -105,15 +106,14 @@ def head(weights: Weights, shape: Shape, top: Tensor) -> Tensor:
     return out.reshape(*top.shape[:2], shape.horizon, shape.channels)
 
 
-def widen(weights: Weights, old: Shape, new: Shape, fresh: Weights | None = None) -> Weights:
+def widen(weights: Weights, old: Shape, new: Shape) -> Weights:
     """The same network with more channels: what it says of the old ones does not change.
 
-    The new inputs weigh nothing and the new outputs are zero, so both only come in by learning. `fresh` (weights of the
-    new shape) gives the new inputs' weights instead: for a network that had no channels, where zeros would be all.
+    The new inputs weigh nothing and the new outputs are zero, so both only come in by learning.
     """
     more = dict(weights)
     K, planes = new.hidden, new.planes
-    w_in = torch.zeros(4 * K, new.inputs) if fresh is None else fresh["w_ih_0"].clone()
+    w_in = torch.zeros(4 * K, new.inputs)
     by_channel = w_in[:, : planes * new.channels].view(4 * K, planes, new.channels)
     by_channel[:, :, : old.channels] = weights["w_ih_0"][:, : planes * old.channels].view(4 * K, planes, old.channels)
     w_in[:, planes * new.channels :] = weights["w_ih_0"][:, planes * old.channels :]
