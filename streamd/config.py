@@ -5,14 +5,15 @@ Knows names, units, defaults and limits; the parts get the slice they need and n
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
-from msgspec import Meta
+from msgspec import Meta, inspect
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e9)]  # TOML knows inf; no setting of ours does
 Share = Annotated[float, Meta(gt=0, lt=1)]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
@@ -150,11 +151,13 @@ def load(path: Path) -> Config:
 def parse(text: str, path: Path) -> Config:
     """The settings in TOML text; `path` is where it stands, for messages and relative paths."""
     try:
-        config = msgspec.convert(tomllib.loads(text), Config)
+        document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not TOML: {error}") from error
+    try:
+        config = msgspec.convert(document, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{path}: {_in_toml_words(str(error))}") from error
+        raise ConfigError(f"{path}: {_explain(str(error), document)}") from error
     _check_relations(config, path)
     return _absolute(config, path.resolve().parent)
 
@@ -174,11 +177,84 @@ def read_secret(path: str) -> str:
     return secret
 
 
-def _in_toml_words(message: str) -> str:
-    """msgspec's message with the key in front, as it stands in the file: `mqtt.port: Expected ...`."""
-    text, _, where = message.partition(" - at `$")
-    key = where.rstrip("`").lstrip(".")
-    return f"{key}: {text}" if key else text
+def _explain(message: str, document: dict[str, Any]) -> str:
+    """msgspec's message in the words of the file: `group.pump.horizon_steps: expected int >= 1, got 0`.
+
+    `document` is the file as parsed; it is used up here.
+    """
+    text, _, where = message.partition(" - at ")
+    about_key = where.startswith("`key` in ")
+    path = where.removeprefix("`key` in ").strip("`$") + ("[...]" if about_key else "")
+    key, value, kind = "", cast(Any, document), inspect.type_info(Config)
+    for name, index in _STEP.findall(path):
+        if index == "...":  # msgspec does not say which entry of a table it means
+            name = _guilty(value, document, message)
+        key += f" #{int(index) + 1}" if index.isdecimal() else f".{name}"
+        value = value[int(index)] if index.isdecimal() else value[name]
+        kind = _inside(kind, name)
+    if match := re.match("Object (contains unknown|missing required) field `(.*)`", text):
+        key += f".{match[2]}"
+        text = "missing" if match[1] == "missing required" else f"unknown key, expected one of {_known(kind)}"
+    elif about_key:
+        text = f"expected a name that matches {text.removeprefix('Expected `str` matching regex ')}"
+    else:
+        if text.startswith("Invalid enum value"):
+            text = f"expected one of {_known(kind)}"
+        text = text.partition(", got ")[0] + f", got {_shown(key, value)}"
+    text = text.replace("`object`", "table").replace("`", "")
+    return f"{key.lstrip('.')}: {text[0].lower()}{text[1:]}" if key else text
+
+
+_STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
+
+
+def _guilty(table: dict[str, Any], document: dict[str, Any], message: str) -> str:
+    """The first entry of `table`, which is a part of `document`, that gives the message when it is left alone there."""
+    entries = dict(table)
+    for name, value in entries.items():
+        table.clear()
+        table[name] = value
+        try:
+            msgspec.convert(document, Config)
+        except msgspec.ValidationError as error:
+            if str(error) == message:
+                return name
+    raise AssertionError(f"no entry gives: {message}")
+
+
+def _inside(kind: inspect.Type, name: str) -> inspect.Type:
+    """The type of what stands in a table or an array under a name, or under any index."""
+    for member in kind.types if isinstance(kind, inspect.UnionType) else (kind,):
+        if isinstance(member, inspect.StructType):
+            return next(field.type for field in member.fields if field.encode_name == name)
+        if isinstance(member, inspect.DictType):
+            return member.value_type
+        if isinstance(member, inspect.VarTupleType):
+            return member.item_type
+    raise AssertionError(f"nothing stands inside {kind}")
+
+
+def _known(kind: inspect.Type) -> str:
+    """The keys of a table, or the words that a value may be."""
+    choices = []
+    for member in kind.types if isinstance(kind, inspect.UnionType) else (kind,):
+        if isinstance(member, inspect.StructType):
+            choices += [field.encode_name for field in member.fields]
+        elif isinstance(member, inspect.LiteralType):
+            choices += [f'"{word}"' for word in member.values]
+        elif isinstance(member, inspect.VarTupleType):
+            choices += ["an array"]
+    return ", ".join(choices)
+
+
+def _shown(key: str, value: object) -> str:
+    """A value as it stands in the file: short, and never one that may be a secret put in the wrong place."""
+    if "password" in key or "key_file" in key:
+        return type(value).__name__
+    if isinstance(value, dict | list):
+        return "table" if isinstance(value, dict) else "array"
+    text = str(value).lower() if isinstance(value, bool) else f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _check_relations(config: Config, path: Path) -> None:
@@ -194,7 +270,8 @@ def _check_relations(config: Config, path: Path) -> None:
                 raise ConfigError(f"{path}: group.{name}.channels: more names than max_channels = {group.max_channels}")
     mqtt = config.mqtt
     if mqtt.reconnect_min_s > mqtt.reconnect_max_s:
-        raise ConfigError(f"{path}: mqtt.reconnect_min_s: expected at most reconnect_max_s = {mqtt.reconnect_max_s}")
+        limits = f"expected at most reconnect_max_s = {mqtt.reconnect_max_s}, got {mqtt.reconnect_min_s}"
+        raise ConfigError(f"{path}: mqtt.reconnect_min_s: {limits}")
     if mqtt.tls is not None and (mqtt.tls.cert_file is None) != (mqtt.tls.key_file is None):
         raise ConfigError(f"{path}: mqtt.tls: cert_file and key_file go together")
     if mqtt.password_file is not None and mqtt.username is None:
