@@ -29,6 +29,7 @@ from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcom
 PLANES = 3  # level, change, seen: what each channel brings to the network
 DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
+CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
 FIRST_ROWS = 16
 
 
@@ -49,6 +50,7 @@ class Engine:
     """
 
     def __init__(self, settings: Group, trainer: Trainer) -> None:
+        network.use_one_thread()
         self.settings = settings
         training, net = settings.training, settings.network
         self.channels: tuple[str, ...] = () if settings.channels == "auto" else settings.channels
@@ -117,11 +119,11 @@ class Engine:
 
         errors = self.intervals.errors(slots, n, values)
         score, channel_score, trust = self._judge(slots, errors, interval)
-        self.intervals.learn(slots, n, errors, trust, self.settings.coverage)
 
         changes = self.recent.changes(slots, n, values)
         last = self.scale.last[slots]
         self.scale.learn(slots, values, changes, trust)
+        self.intervals.learn(slots, n, errors, self.scale.step_spread(slots), trust, self.settings.coverage)
         mean = self._predict(slots, n, batch.times, steps, values, last, trust)
         half = self.intervals.half_width(slots, self.settings.coverage)
         self.intervals.remember(slots, n, mean, half)
@@ -149,7 +151,9 @@ class Engine:
 
     def _judge(self, slots: I64, errors: F64, interval: F64) -> tuple[F64, F64, F64]:
         """Score [B] and its parts per channel [B, C], and how far the frames may be learned from [B]."""
-        surprise = self.score.surprise(errors[:, 0], self.intervals.spread(slots)[:, 0])
+        # a quiet hour must not make the next ordinary change strange
+        usual = np.fmax(self.intervals.spread(slots)[:, 0], CALMEST * self.scale.step_spread(slots)[:, 0])
+        surprise = self.score.surprise(errors[:, 0], usual)
         worst: F64 = np.max(surprise, axis=1, initial=0.0)
         known: F64 = np.where(np.isfinite(errors[:, 0]).any(axis=1), 1.0, 0.0)
         parts = surprise / self.score.line(slots, interval, self.settings.alarm.per_week)[:, None]

@@ -49,11 +49,12 @@ class Intervals(Rows):
         self.pending_mean[at] = mean
         self.pending_half[at] = half
 
-    def learn(self, slots: I64, n: I64, errors: F64, trust: F64, coverage: float) -> None:
+    def learn(self, slots: I64, n: I64, errors: F64, usual: F64, trust: F64, coverage: float) -> None:
         """Judge the forecasts for frames n; call it before `remember` of the same frames.
 
         Args:
             errors: [B, H, C] of `errors`.
+            usual: [B, H, C] persistence's usual error: how an error may count although there were none that large.
             trust: [B] 0..1, how far the frame is trusted.
         """
         half = self.pending_half[slots, n % self.sizes["H"]]
@@ -61,8 +62,9 @@ class Intervals(Rows):
         weight = np.broadcast_to(trust[:, None, None], errors.shape)
         judged, square = self.judged[slots], self.error_square[slots]
         rate = np.where(judged < 10, 1.0, weight) / np.minimum(judged + 1.0, MEMORY_FRAMES)
-        # an error beyond ten spreads says nothing of the usual one: it counts as ten
-        size = np.minimum(np.where(known, errors, 0.0) ** 2, np.where(judged < 10, np.inf, 100.0 * square + 1e-300))
+        # an error beyond ten usual ones says nothing of what is usual: it counts as ten
+        bound = np.where(judged < 10, np.inf, 100.0 * np.maximum(square, usual * usual))
+        size = np.minimum(np.where(known, errors, 0.0) ** 2, bound)
         self.error_square[slots] = np.where(known, square + rate * (size - square), square)
         self.judged[slots] = np.where(known, np.minimum(judged + 1.0, MEMORY_FRAMES), judged)
         missed = (np.abs(errors) > half) - (1.0 - coverage)

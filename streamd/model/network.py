@@ -43,6 +43,11 @@ class Shape:
         return self.horizon * self.channels
 
 
+def use_one_thread() -> None:
+    """Let torch compute on the calling thread alone: matrices this small gain nothing from more, and the bits stay."""
+    torch.set_num_threads(1)
+
+
 def init(shape: Shape, seed: int) -> Weights:
     """Fresh weights: uniform within 1/sqrt(K), a zero head. They follow from the shape and the seed alone."""
     K = shape.hidden
