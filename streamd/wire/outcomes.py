@@ -1,0 +1,155 @@
+"""Outcomes to messages: forecasts, scores, incidents and the daemon's own status.
+
+Knows topics and payloads, whose JSON Schemas lie in `schemas/`; not how a score is made or who listens. Numbers are
+written with all their digits: a payload's floats are the engine's to the last bit, and NaN is null.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from streamd.records import Incident, Outcome
+from streamd.wire.messages import Message
+from streamd.wire.times import utc
+
+_encode = msgspec.json.Encoder().encode
+
+
+class _Band(msgspec.Struct):
+    mean: list[float]  # [H]
+    lower: list[float]  # [H]
+    upper: list[float]  # [H]
+
+
+class _Head(msgspec.Struct):
+    stream: str
+    group: str
+    time: datetime
+    epoch: float
+    seq: int
+
+
+class _Forecast(_Head):
+    interval: float
+    coverage: float
+    times: list[float]  # [H]
+    channels: dict[str, _Band]
+
+
+class _Score(_Head):
+    score: float
+    alarm: bool
+    warming: float
+    terms: dict[str, float]
+    channels: dict[str, float]
+
+
+class _Incident(_Head):
+    id: str
+    state: Literal["raised", "updated", "cleared"]
+    start: datetime
+    start_epoch: float
+    peak: datetime
+    peak_epoch: float
+    end: datetime | None
+    end_epoch: float | None
+    score: float
+    channels: dict[str, float]
+
+
+class _Status(msgspec.Struct):
+    state: Literal["online", "offline"]
+    version: str
+    time: datetime
+    epoch: float
+
+
+def encode(prefix: str, group: str, outcome: Outcome, *, terms: tuple[str, ...], coverage: float) -> list[Message]:
+    """The messages that tell an outcome: per row its forecast and its score, in the order of the rows, then incidents.
+
+    `terms` names the columns of `outcome.terms`, `coverage` is the share of values that the intervals are meant to
+    hold. An open incident is retained; a cleared one is published unretained and then taken off the broker.
+
+    Raises:
+        KeyError: an incident is of a stream that is not in the outcome.
+        ValueError: `terms` and `outcome.terms` differ in number.
+    """
+    if outcome.terms.shape[1] != len(terms):
+        raise ValueError(f"{len(terms)} names for {outcome.terms.shape[1]} terms")
+    channels = outcome.channels
+    # Whole arrays to lists in one call each, [B, H, C] turned to [B, C, H] before: no Python per number.
+    mean = outcome.mean.transpose(0, 2, 1).tolist()
+    lower = outcome.lower.transpose(0, 2, 1).tolist()
+    upper = outcome.upper.transpose(0, 2, 1).tolist()
+    ahead = np.arange(1, outcome.mean.shape[1] + 1)
+    steps = (outcome.times[:, None] + outcome.interval[:, None] * ahead).tolist()
+    epochs: list[float] = outcome.times.tolist()
+    seqs: list[int] = outcome.seq.tolist()
+    intervals = outcome.interval.tolist()
+    scores = outcome.score.tolist()
+    alarms = (outcome.score >= 1.0).tolist()
+    warming = outcome.warming.tolist()
+    term_rows = outcome.terms.tolist()
+    channel_rows = outcome.channel_score.tolist()
+
+    messages: list[Message] = []
+    for row, stream in enumerate(outcome.streams):
+        epoch, seq = epochs[row], seqs[row]
+        time = utc(epoch)
+        topic = f"{prefix}/{group}/{stream}/"
+        bands = dict(zip(channels, map(_Band, mean[row], lower[row], upper[row]), strict=True))
+        forecast = _Forecast(stream, group, time, epoch, seq, intervals[row], coverage, steps[row], bands)
+        named = dict(zip(terms, term_rows[row], strict=True))
+        parts = dict(zip(channels, channel_rows[row], strict=True))
+        score = _Score(stream, group, time, epoch, seq, scores[row], alarms[row], warming[row], named, parts)
+        messages.append(Message(topic + "forecast", _encode(forecast), "forecast", retain=False, qos=0))
+        messages.append(Message(topic + "score", _encode(score), "score", retain=False, qos=0))
+    if outcome.incidents:
+        rows = {stream: row for row, stream in enumerate(outcome.streams)}
+        for incident in outcome.incidents:
+            row = rows[incident.stream]
+            messages += _of_incident(prefix, group, incident, epochs[row], seqs[row])
+    return messages
+
+
+def status(prefix: str, state: Literal["online", "offline"], *, version: str, time: float) -> Message:
+    """The retained message that says whether the daemon is there.
+
+    `time` is since when, in s since the epoch; in a last will it is when the connection was made that is now lost.
+    """
+    payload = _encode(_Status(state, version, utc(time), time))
+    return Message(f"{prefix}/status", payload, "status", retain=True, qos=1)
+
+
+def _of_incident(prefix: str, group: str, incident: Incident, epoch: float, seq: int) -> list[Message]:
+    """What to publish about an incident in the frame at `epoch` (s) that raised, updated or cleared it."""
+    topic = f"{prefix}/{group}/{incident.stream}/incident"
+    payload = _encode(
+        _Incident(
+            stream=incident.stream,
+            group=group,
+            time=utc(epoch),
+            epoch=epoch,
+            seq=seq,
+            id=incident.id,
+            state=incident.state,
+            start=utc(incident.start),
+            start_epoch=incident.start,
+            peak=utc(incident.peak),
+            peak_epoch=incident.peak,
+            end=None if incident.end is None else utc(incident.end),
+            end_epoch=incident.end,
+            score=incident.score,
+            channels=incident.channels,
+        )
+    )
+    if incident.state != "cleared":
+        return [Message(topic, payload, "incident", retain=True, qos=1)]
+    return [
+        Message(topic, payload, "incident", retain=False, qos=1),
+        Message(topic, b"", "incident", retain=True, qos=1),
+    ]

@@ -1,0 +1,254 @@
+"""Outcomes to messages, and the schemas that describe them."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
+
+from streamd.records import F64, Incident, Outcome
+from streamd.wire import outcomes
+from streamd.wire.messages import Message
+
+TERMS = ("novelty", "deviation")
+TIME = 1_795_435_200.25
+SCHEMAS = {
+    path.name.removesuffix(".json"): json.loads(path.read_text(encoding="utf-8"))
+    for path in (files("streamd.wire") / "schemas").iterdir()
+}
+
+
+def some_outcome(rows: int = 2, horizon: int = 3, channels: int = 2, **changes: Any) -> Outcome:
+    normal = np.random.default_rng(7).normal
+    return Outcome(
+        **{
+            "channels": tuple(f"c{number}" for number in range(channels)),
+            "streams": tuple(f"s{number}" for number in range(rows)),
+            "seq": np.arange(rows) + 5,
+            "times": TIME + np.arange(rows),
+            "interval": np.full(rows, 10.0),
+            "mean": normal(size=(rows, horizon, channels)),
+            "lower": normal(size=(rows, horizon, channels)),
+            "upper": normal(size=(rows, horizon, channels)),
+            "score": normal(size=rows),
+            "terms": normal(size=(rows, len(TERMS))),
+            "channel_score": normal(size=(rows, channels)),
+            "warming": np.full(rows, 0.5),
+            **changes,
+        }
+    )
+
+
+def some_incident(**changes: Any) -> Incident:
+    return Incident(
+        **{
+            "id": "s1-6",
+            "stream": "s1",
+            "state": "raised",
+            "start": TIME,
+            "peak": TIME + 1,
+            "end": None,
+            "score": 2.5,
+            "channels": {"c0": 0.75, "c1": 0.25},
+            **changes,
+        }
+    )
+
+
+def encode(outcome: Outcome) -> list[Message]:
+    return outcomes.encode("streamd", "pumps", outcome, terms=TERMS, coverage=0.9)
+
+
+def payload(message: Message) -> Any:
+    return json.loads(message.payload)
+
+
+def check(kind: str, body: Any) -> None:
+    Draft202012Validator(SCHEMAS[kind], format_checker=FormatChecker()).validate(body)
+
+
+def test_each_row_gives_its_forecast_and_its_score_in_order() -> None:
+    assert [(m.topic, m.kind, m.retain, m.qos) for m in encode(some_outcome())] == [
+        ("streamd/pumps/s0/forecast", "forecast", False, 0),
+        ("streamd/pumps/s0/score", "score", False, 0),
+        ("streamd/pumps/s1/forecast", "forecast", False, 0),
+        ("streamd/pumps/s1/score", "score", False, 0),
+    ]
+
+
+def test_every_payload_says_which_frame_it_is_about() -> None:
+    outcome = some_outcome(incidents=(some_incident(),))
+    for message, row in zip(encode(outcome), [0, 0, 1, 1, 1], strict=True):
+        body = payload(message)
+        assert (body["stream"], body["group"], body["seq"]) == (f"s{row}", "pumps", 5 + row)
+        assert (body["epoch"], body["time"]) == (TIME + row, f"2026-11-23T12:00:0{row}.250000Z")
+
+
+def test_a_forecast_has_a_band_per_channel_and_the_time_of_each_step() -> None:
+    outcome = some_outcome()
+    body = payload(encode(outcome)[2])
+    assert body["interval"] == 10.0
+    assert body["coverage"] == 0.9
+    assert body["times"] == [TIME + 11, TIME + 21, TIME + 31]
+    assert list(body["channels"]) == ["c0", "c1"]
+    for column, band in enumerate(body["channels"].values()):
+        assert band["mean"] == outcome.mean[1, :, column].tolist()
+        assert band["lower"] == outcome.lower[1, :, column].tolist()
+        assert band["upper"] == outcome.upper[1, :, column].tolist()
+
+
+def test_a_score_has_its_terms_and_channels_by_name() -> None:
+    outcome = some_outcome()
+    body = payload(encode(outcome)[1])
+    assert body["score"] == outcome.score[0]
+    assert body["warming"] == 0.5
+    assert body["terms"] == dict(zip(TERMS, outcome.terms[0].tolist(), strict=True))
+    assert body["channels"] == dict(zip(outcome.channels, outcome.channel_score[0].tolist(), strict=True))
+
+
+def test_the_alarm_is_a_score_at_or_over_its_line() -> None:
+    scores = np.array([0.0, np.nextafter(1.0, 0.0), 1.0, 7.0, np.nan])
+    messages = encode(some_outcome(rows=5, score=scores))
+    assert [payload(message)["alarm"] for message in messages[1::2]] == [False, False, True, True, False]
+
+
+def test_what_is_not_known_is_null() -> None:
+    outcome = some_outcome(
+        rows=1,
+        interval=np.array([np.nan]),
+        mean=np.full((1, 3, 2), np.nan),
+        score=np.array([np.nan]),
+        terms=np.full((1, 2), np.nan),
+    )
+    forecast, score = map(payload, encode(outcome))
+    assert forecast["interval"] is None
+    assert forecast["times"] == [None] * 3
+    assert forecast["channels"]["c1"]["mean"] == [None] * 3
+    assert score["score"] is None
+    assert score["terms"] == {"novelty": None, "deviation": None}
+    check("forecast", forecast)
+    check("score", score)
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64), min_size=8, max_size=8))
+def test_numbers_keep_all_their_bits(numbers: list[float]) -> None:
+    wanted: F64 = np.array(numbers)
+    outcome = some_outcome(rows=1, horizon=4, mean=wanted.reshape(1, 4, 2), score=wanted[:1])
+    forecast, score = map(payload, encode(outcome))
+    read = np.array([band["mean"] for band in forecast["channels"].values()]).T
+    assert read.reshape(-1).tobytes() == wanted.tobytes()
+    assert np.float64(score["score"]).tobytes() == wanted[0].tobytes()
+
+
+def test_an_outcome_without_rows_says_nothing() -> None:
+    assert encode(some_outcome(rows=0)) == []
+
+
+def test_terms_without_a_name_are_our_own_fault() -> None:
+    with pytest.raises(ValueError, match="1 names for 2 terms"):
+        outcomes.encode("streamd", "pumps", some_outcome(rows=1), terms=("novelty",), coverage=0.9)
+
+
+@pytest.mark.parametrize("state", ["raised", "updated"])
+def test_an_open_incident_is_retained(state: str) -> None:
+    message = encode(some_outcome(incidents=(some_incident(state=state),)))[-1]
+    assert (message.topic, message.kind) == ("streamd/pumps/s1/incident", "incident")
+    assert (message.retain, message.qos) == (True, 1)
+    body = payload(message)
+    assert (body["id"], body["state"], body["score"]) == ("s1-6", state, 2.5)
+    assert (body["start"], body["start_epoch"]) == ("2026-11-23T12:00:00.250000Z", TIME)
+    assert (body["peak"], body["peak_epoch"]) == ("2026-11-23T12:00:01.250000Z", TIME + 1)
+    assert body["end"] is body["end_epoch"] is None
+    assert body["channels"] == {"c0": 0.75, "c1": 0.25}
+
+
+def test_a_cleared_incident_is_told_and_then_taken_off_the_broker() -> None:
+    incident = some_incident(state="cleared", end=TIME + 5)
+    told, taken_off = encode(some_outcome(incidents=(incident,)))[-2:]
+    assert (told.topic, told.retain, told.qos) == ("streamd/pumps/s1/incident", False, 1)
+    assert (payload(told)["end"], payload(told)["end_epoch"]) == ("2026-11-23T12:00:05.250000Z", TIME + 5)
+    assert taken_off == Message("streamd/pumps/s1/incident", b"", "incident", retain=True, qos=1)
+
+
+def test_an_incident_of_a_stream_that_is_not_there_is_our_own_fault() -> None:
+    with pytest.raises(KeyError):
+        encode(some_outcome(incidents=(some_incident(stream="other"),)))
+
+
+@pytest.mark.parametrize("state", ["online", "offline"])
+def test_the_status_is_retained(state: Any) -> None:
+    message = outcomes.status("plant", state, version="1.2", time=TIME)
+    assert (message.topic, message.kind, message.retain, message.qos) == ("plant/status", "status", True, 1)
+    body = payload(message)
+    assert body == {"state": state, "version": "1.2", "time": "2026-11-23T12:00:00.250000Z", "epoch": TIME}
+    check("status", body)
+
+
+# --- the schemas ---
+
+
+def real_payloads() -> list[tuple[str, Any]]:
+    incidents = (some_incident(), some_incident(state="updated"), some_incident(state="cleared", end=TIME + 5))
+    messages = encode(some_outcome(incidents=incidents))
+    messages.append(outcomes.status("streamd", "online", version="1", time=TIME))
+    return [(message.kind, payload(message)) for message in messages if message.payload]
+
+
+def test_there_is_a_schema_for_each_kind_and_each_is_itself_valid() -> None:
+    assert set(SCHEMAS) == {"forecast", "score", "incident", "status"}
+    for schema in SCHEMAS.values():
+        Draft202012Validator.check_schema(schema)
+
+
+def test_every_real_payload_fits_its_schema_whole_seconds_too() -> None:
+    for kind, body in real_payloads():
+        check(kind, body)
+    for message in encode(some_outcome(times=np.array([1e9, 2e9]))):
+        check(message.kind, payload(message))
+
+
+def test_a_payload_with_a_field_missing_or_too_many_breaks_its_schema() -> None:
+    for kind, body in real_payloads():
+        for field in body:
+            with pytest.raises(ValidationError):
+                check(kind, {key: value for key, value in body.items() if key != field})
+        with pytest.raises(ValidationError):
+            check(kind, body | {"surprise": 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"),
+    [
+        ("forecast", {"seq": -1}),
+        ("forecast", {"seq": 1.5}),
+        ("forecast", {"time": "2026-11-23T12:00:00+01:00"}),
+        ("forecast", {"time": "noon"}),
+        ("forecast", {"stream": ""}),
+        ("forecast", {"coverage": 1.0}),
+        ("forecast", {"times": []}),
+        ("forecast", {"channels": {"c0": {"mean": [1.0], "lower": [1.0]}}}),
+        ("forecast", {"channels": {"c0": {"mean": ["1"], "lower": [1.0], "upper": [1.0]}}}),
+        ("score", {"score": "high"}),
+        ("score", {"alarm": 1}),
+        ("score", {"warming": 1.5}),
+        ("score", {"terms": {}}),
+        ("score", {"channels": {"c0": True}}),
+        ("incident", {"state": "open"}),
+        ("incident", {"end": "2026-11-23T12:00:05Z"}),
+        ("incident", {"state": "cleared"}),
+        ("incident", {"channels": {"c0": "half"}}),
+        ("status", {"state": "away"}),
+        ("status", {"version": ""}),
+    ],
+)
+def test_a_broken_payload_breaks_its_schema(kind: str, changes: dict[str, Any]) -> None:
+    body = next(body for name, body in real_payloads() if name == kind)
+    with pytest.raises(ValidationError):
+        check(kind, body | changes)
