@@ -20,6 +20,8 @@ refused = Counter(
 )
 dropped = Counter("streamd_dropped", "What was given up, by queue and reason.", ["queue", "reason"], registry=registry)
 
+commands = Counter("streamd_commands", "Commands carried out.", ["verb"], registry=registry)
+
 # --- queues ---
 queue_length = Gauge("streamd_queue_length", "Items waiting.", ["queue"], registry=registry)
 batch_size = Histogram(

@@ -240,7 +240,8 @@ class Engine:
     def _reset(self, slots: I64) -> None:
         seq, last_time = self.timing.seq[slots], self.timing.last_time[slots]
         for part in self._parts().values():
-            part.clear(slots)
+            if part is not self.incidents:  # an open one ends when the stream is calm, so that it ends for everyone
+                part.clear(slots)
         self.hidden.generation[slots] = self.learner.generation
         # what others count by goes on: outcomes stay contiguous, and old readings stay old
         self.timing.seq[slots], self.timing.last_time[slots] = seq, last_time

@@ -1,0 +1,254 @@
+"""The command line and its exit codes.
+
+0 done; 1 the job failed; 2 wrong usage or config; 70 our own fault; 75 the state folder is in use.
+Heavy parts are imported by the command that needs them, so that `--help` and `check` answer at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import msgspec
+import typer
+
+from streamd import __version__, config
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from streamd.app import App
+    from streamd.store.checkpoint import Description
+    from streamd.table import Table
+
+FAILED, USAGE, FAULT, BUSY = 1, 2, 70, 75
+
+app = typer.Typer(
+    name="streamd",
+    help="Learns from MQTT sensor streams while it serves them: forecasts with intervals, and anomaly scores.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"streamd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say it and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+ConfigFile = Annotated[Path, typer.Option("-c", "--config", help="TOML file; configs/example.toml shows every key.")]
+
+
+@app.command()
+def run(config_file: ConfigFile) -> None:
+    """The daemon: read, forecast, score and learn until SIGTERM."""
+    settings = _load(config_file)
+    from streamd.edge import log
+
+    log.setup(settings.log)
+    from streamd.app import App
+    from streamd.edge.web import WebError
+    from streamd.store.checkpoint import CheckpointError
+    from streamd.store.lock import StateLocked
+
+    async def serve() -> None:
+        daemon = App(settings)
+        _stop_on_signals(daemon)
+        await daemon.run()
+
+    try:
+        asyncio.run(serve())
+    except StateLocked as error:
+        _fail(str(error), BUSY)
+    except (config.ConfigError, CheckpointError, WebError) as error:
+        _fail(str(error), USAGE)
+
+
+def _stop_on_signals(daemon: App) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, daemon.stop)
+
+
+@app.command()
+def check(config_file: Annotated[Path, typer.Argument(help="The TOML file to look at.", metavar="FILE")]) -> None:
+    """Validate a config: exit 0 when it is good, else 2 with a message that names the key."""
+    settings = _load(config_file)
+    from streamd.wire.topics import Router, TemplateError
+
+    try:
+        router = Router(settings.source)
+        for secret in (settings.mqtt.password_file,):
+            if secret is not None:
+                config.read_secret(secret)
+    except (TemplateError, config.ConfigError) as error:
+        _fail(f"{config_file}: {error}", USAGE)
+    if not settings.source:
+        _fail(f"{config_file}: source: expected at least one [[source]]", USAGE)
+    typer.echo(f"{config_file}: good; reads {', '.join(router.filters)} into {', '.join(settings.groups())}")
+
+
+@app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="State folder of a daemon.", metavar="STATE_DIR")],
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """What a state folder holds; exit 1 if any checkpoint in it is damaged."""
+    from streamd.store import checkpoint
+
+    if not folder.is_dir():
+        _fail(f"{folder}: is no folder", USAGE)
+    found = checkpoint.describe(folder)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(found, enc_hook=str)))
+    elif not found:
+        typer.echo(f"{folder}: no checkpoints")
+    else:
+        _show_checkpoints(found)
+    if not all(description.ok for description in found):
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def backtest(
+    data: Annotated[Path, typer.Argument(help="CSV file, oldest row first.", metavar="DATA.csv")],
+    config_file: Annotated[
+        Path | None, typer.Option("-c", "--config", help="TOML file with one group; else the default settings.")
+    ] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times; else the first that holds times.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Columns a,b to use, or -a,-b not to use; else all that are numbers.")
+    ] = None,
+    horizon: Annotated[int | None, typer.Option(min=1, max=1000, help="Steps to forecast.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write every row's outcome to this .npz file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole summary, for machines.")] = False,
+) -> None:
+    """A file through the same engine as the daemon's, in order, one pass, with no look at the future."""
+    table = _open(data, time, channels)
+    settings = config.Group()
+    if config_file is not None:
+        groups = _load(config_file).group
+        if len(groups) != 1:
+            _fail(f"{config_file}: group: expected one group for a backtest, found {len(groups)}", USAGE)
+        settings = next(iter(groups.values()))
+    if horizon is not None:
+        settings = msgspec.structs.replace(settings, horizon_steps=horizon)
+    from rich.progress import Progress
+
+    from streamd import backtest as module
+    from streamd.table import TableError
+
+    with Progress(console=_stderr(), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task(data.name, total=1.0)
+        try:
+            summary = module.backtest(
+                table, settings, out=out, on_row=lambda share: progress.update(bar, completed=share)
+            )
+        except TableError as error:
+            _fail(str(error), FAILED)
+    for remark in table.remarks():
+        typer.echo(f"{data}: {remark}", err=True)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(summary)))
+    else:
+        _show_summary(summary)
+
+
+def _load(path: Path) -> config.Config:
+    try:
+        return config.load(path)
+    except config.ConfigError as error:
+        _fail(str(error), USAGE)
+
+
+def _open(path: Path, time: str | None, channels: str | None) -> Table:
+    from streamd.table import TableError, open_table
+
+    try:
+        return open_table(path, time, channels.split(",") if channels else None)
+    except TableError as error:
+        _fail(str(error), USAGE)
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    typer.echo(f"streamd: {text}", err=True)
+    raise typer.Exit(code)
+
+
+def _stderr() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _show_checkpoints(found: Sequence[Description]) -> None:
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    grid = Grid("checkpoint", "bytes", "made", "by", "holds", "state")
+    for one in found:
+        made = "" if one.created is None else datetime.fromtimestamp(one.created, UTC).isoformat(" ", "seconds")
+        holds = f"{one.arrays} arrays; {'; '.join(f'{key}: {value}' for key, value in one.meta.items())}"
+        grid.add_row(
+            one.path.name, f"{one.size:,}", made, one.streamd, holds, "good" if one.ok else f"bad: {one.reason}"
+        )
+    Console().print(grid)
+
+
+def _show_summary(summary: dict[str, Any]) -> None:
+    """The settled part: the last three quarters of the file, per horizon, over all channels."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+
+    console = Console()
+    settled = summary["settled"]
+    console.print(
+        f"{summary['rows']:,} rows, {len(summary['channels'])} channels, {summary['readings_per_s']:,.0f} readings/s, "
+        f"{summary['alarms']} alarms in {summary['incidents']} incidents"
+    )
+    grid = Grid("step", "MASE (mean)", "best", "worst", "coverage", title="after the first quarter of the file")
+    H = summary["horizon"]
+    for h in sorted({1, 2, 3, 6, 12, 24, 48, H} & set(range(1, H + 1))):
+        mase = {name: steps[h - 1] for name, steps in settled["mase"].items() if steps[h - 1] is not None}
+        inside = [steps[h - 1] for steps in settled["coverage"].values() if steps[h - 1] is not None]
+        if mase and inside:
+            best, worst = min(mase, key=mase.__getitem__), max(mase, key=mase.__getitem__)
+            grid.add_row(
+                str(h),
+                f"{sum(mase.values()) / len(mase):.3f}",
+                f"{best} {mase[best]:.3f}",
+                f"{worst} {mase[worst]:.3f}",
+                f"{sum(inside) / len(inside):.3f}",
+            )
+    console.print(grid)
+    console.print("MASE: mean absolute error over that of persistence; below 1 is better than the last value.")
+
+
+def main() -> None:
+    """Run the command line; what no one foresaw ends in a trace and exit code 70, for the supervisor to restart."""
+    try:
+        app()
+    except Exception:
+        traceback.print_exc()
+        raise SystemExit(FAULT) from None
+
+
+if __name__ == "__main__":
+    main()

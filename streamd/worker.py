@@ -1,0 +1,198 @@
+"""One group's way from readings to outcomes: align, apply, publish, and only then let the messages go.
+
+Knows an engine and how to say what came out of it; the broker and the state folder belong to `app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from streamd import metrics
+from streamd.config import Group, Source
+from streamd.edge.budget import Budget
+from streamd.edge.training import Client
+from streamd.engine.align import Align, Work
+from streamd.engine.engine import Engine
+from streamd.engine.score import TERMS
+from streamd.model.training import Candidate, Job
+from streamd.records import Batch, Command, Outcome, Reading, Stretch
+from streamd.wire import outcomes
+from streamd.wire.messages import Message
+
+log = logging.getLogger("streamd.worker")
+
+
+class Publish(Protocol):
+    """Hands a message over to the broker link; never blocks."""
+
+    def __call__(self, message: Message) -> None: ...
+
+
+class Worker:
+    """Applies what arrives for one group.
+
+    Args:
+        name: of the group.
+        engine: of the group; the worker is the only one that changes it.
+        trainer: the client that the engine's jobs go to.
+        budget: shared by all groups.
+        publish: takes each outcome's messages.
+        done: takes the ticket of a message when everything that it brought is dealt with.
+        prefix: of the topics.
+        stream_series: how many streams of all get a series of their own.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        engine: Engine,
+        trainer: Client[Job, Candidate],
+        budget: Budget,
+        publish: Publish,
+        done: Callable[[int], None],
+        *,
+        prefix: str,
+        stream_series: int,
+    ) -> None:
+        self.name = name
+        self.engine = engine
+        self.applied = 0  # records, since the start
+        self._trainer = trainer
+        self._budget = budget
+        self._publish = publish
+        self._done = done
+        self._prefix = prefix
+        self._series_left = stream_series
+        self._series: set[str] = set()
+        self._settings: Group = engine.settings
+        self._align = Align(engine.settings, engine.channels, engine.last_time, streams=len(engine.slots))
+        self._open: dict[int, int] = {}  # ticket -> readings of the message that are not dealt with
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopping = False
+
+    def take(self, readings: list[Reading], source: Source, *, joined: bool, arrival: float, ticket: int) -> None:
+        """Take in a message's readings; its ticket is let go when all of them are dealt with."""
+        join = joined if source.join is None else source.join
+        taken = 0
+        for reading in readings:
+            refusal = self._align.push(reading, arrival, ticket, source.join_s if join else None)
+            metrics.readings.labels(self.name, refusal or "taken").inc()
+            taken += refusal is None
+        if taken:
+            self._open[ticket] = taken
+            self._idle.clear()
+            self._wake.set()
+        else:
+            self._done(ticket)
+
+    async def command(self, command: Command) -> None:
+        """Carry out a command after everything that came before it."""
+        await self._idle.wait()
+        self.engine.command(command)
+        self.applied += 1
+        log.info("action=command group=%s command=%s", self.name, type(command).__name__.lower())
+
+    async def run(self) -> None:
+        """Apply what is taken in, until `stop`; what is still waited for then is left to the broker to send again."""
+        while True:
+            await self._apply_all()
+            self._idle.set()
+            if self._stopping:
+                return
+            await self._sleep()
+
+    def stop(self) -> None:
+        """Let `run` end when it has applied what it has."""
+        self._stopping = True
+        self._wake.set()
+
+    async def _sleep(self) -> None:
+        """Until something is taken in, or a frame has waited long enough for its parts."""
+        deadline = self._align.deadline()
+        try:
+            async with asyncio.timeout(None if deadline is None else max(deadline - time.time(), 0.0)):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+        self._wake.clear()
+        self._align.expire(time.time())
+
+    async def _apply_all(self) -> None:
+        while (work := self._align.next()) is not None:
+            if isinstance(work.record, Batch):
+                await self._await_candidate()
+                self._apply(work, work.record)
+            else:
+                self.engine.command(work.record)
+                log.info("action=widen group=%s channels=%s", self.name, ",".join(self.engine.channels))
+            self.applied += 1
+            metrics.queue_length.labels(f"align_{self.name}").set(self._align.waiting)
+            await asyncio.sleep(0)  # the socket gets its turn between two batches
+
+    async def _await_candidate(self) -> None:
+        if self.engine.waits and not self._trainer.ready():
+            begun = time.perf_counter()
+            await self._trainer.wait()
+            metrics.training_wait_seconds.labels(self.name).inc(time.perf_counter() - begun)
+
+    def _apply(self, work: Work, batch: Batch) -> None:
+        begun = time.perf_counter()
+        outcome = self.engine.apply(batch)
+        metrics.apply_seconds.labels(self.name).observe(time.perf_counter() - begun)
+        metrics.batch_size.labels(self.name).observe(len(batch))
+        coverage = self._settings.coverage
+        for message in outcomes.encode(self._prefix, self.name, outcome, terms=TERMS, coverage=coverage):
+            self._publish(message)
+        now = time.time()
+        for arrival in work.arrivals.tolist():
+            metrics.latency.observe(now - arrival)
+        self._count(outcome)
+        for ticket in work.tickets:
+            self._let_go(ticket)
+
+    def _let_go(self, ticket: int) -> None:
+        left = self._open[ticket] - 1
+        if left:
+            self._open[ticket] = left
+        else:
+            del self._open[ticket]
+            self._done(ticket)
+
+    def _count(self, outcome: Outcome) -> None:
+        name = self.name
+        metrics.streams.labels(name).set(len(self.engine.slots))
+        for incident in outcome.incidents:
+            if incident.state == "raised":
+                metrics.incidents.labels(name).inc()
+                metrics.incidents_open.labels(name).inc()
+            elif incident.state == "cleared":
+                metrics.incidents_open.labels(name).dec()
+        for report in outcome.reports:
+            metrics.candidates.labels(name, report.reason).inc()
+            metrics.training_steps.labels(name).inc(report.steps)
+            metrics.training_loss.labels(name).set(report.loss)
+            self._keep_within_budget()
+        if self._series or self._series_left:
+            for stream, score in zip(outcome.streams, outcome.score.tolist(), strict=True):
+                if stream not in self._series:
+                    if not self._series_left:
+                        continue
+                    self._series_left -= 1
+                    self._series.add(stream)
+                metrics.stream_score.labels(name, stream).set(score)
+
+    def _keep_within_budget(self) -> None:
+        factor = self._budget.factor(time.monotonic())
+        if factor is not None:
+            log.info("action=stretch factor=%.3g", factor)
+        factor = self._budget.current
+        if factor != self.engine.learner.stretch:
+            self.engine.command(Stretch(factor))
+            self.applied += 1
+            metrics.training_stretch.labels(self.name).set(factor)
