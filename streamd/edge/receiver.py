@@ -1,0 +1,97 @@
+"""The incoming half of the link: what was received, until it is done and may be acknowledged.
+
+Knows how many messages may be held and which are refused; does not know when a connection comes or goes.
+"""
+
+from __future__ import annotations
+
+import time
+
+from paho.mqtt.client import MQTTMessage
+
+from streamd import metrics
+from streamd.edge.inbox import Inbox, Incoming
+from streamd.edge.ledger import Due, Ledger
+
+
+class Receiver:
+    """Holds messages from their arrival until they are done.
+
+    Args:
+        limit: messages held; QoS-0 messages beyond it are dropped, QoS-1 messages only at twice as many leave no room.
+        max_payload_bytes: larger messages are refused.
+    """
+
+    def __init__(self, limit: int, max_payload_bytes: int) -> None:
+        self._limit = limit
+        self._max_payload_bytes = max_payload_bytes
+        self._inbox = Inbox(max_payload_bytes)
+        self._ledger = Ledger()
+        self._open = True
+
+    @property
+    def waiting(self) -> int:
+        """Messages not fetched."""
+        return len(self._inbox)
+
+    @property
+    def held(self) -> int:
+        """Messages not done, fetched or not."""
+        return len(self._ledger)
+
+    @property
+    def room(self) -> bool:
+        """Whether the socket may be read."""
+        return len(self._ledger) < 2 * self._limit and not self._inbox.heavy
+
+    def accept(self, message: MQTTMessage) -> list[Due]:
+        """Take a message in, or count why not; gives what is to be acknowledged at once."""
+        metrics.messages.inc()
+        if not self._open:
+            if message.qos == 0:
+                metrics.dropped.labels("inbox", "closed").inc()
+            return []  # not acknowledged: the broker sends it again to the next run
+        if message.qos == 0 and len(self._ledger) >= self._limit:
+            metrics.dropped.labels("inbox", "full").inc()
+            return []
+        ticket = self._ledger.take(message.mid, message.qos)
+        try:
+            topic = message.topic
+        except UnicodeDecodeError:
+            metrics.refused.labels("bad_topic").inc()
+            return self._ledger.done(ticket)
+        payload = bytes(message.payload)
+        if len(payload) > self._max_payload_bytes:
+            metrics.refused.labels("too_large").inc()
+            return self._ledger.done(ticket)
+        reply_to = getattr(message.properties, "ResponseTopic", None)
+        if reply_to is not None and (not reply_to or "+" in reply_to or "#" in reply_to):
+            reply_to = None  # nothing can be published there
+        correlation = getattr(message.properties, "CorrelationData", None)
+        self._inbox.put(
+            Incoming(topic, payload, time.time(), ticket, message.qos, message.retain, reply_to, correlation)
+        )
+        return []
+
+    def fetch(self) -> list[Incoming]:
+        """All that waits, in order."""
+        return self._inbox.take()
+
+    def done(self, ticket: int) -> list[Due]:
+        """A message is dealt with; gives what is to be acknowledged now, in order."""
+        return self._ledger.done(ticket)
+
+    def stop(self) -> None:
+        """Take nothing in any more."""
+        self._open = False
+
+    def connection_lost(self) -> None:
+        """Nothing received so far may be acknowledged any more."""
+        self._ledger.connection_lost()
+
+    def resumed(self) -> int:
+        """The broker will send again what was not acknowledged: let go of what waits; how many that were."""
+        again = self._inbox.take_redelivered()
+        for message in again:
+            self._ledger.done(message.ticket)
+        return len(again)
