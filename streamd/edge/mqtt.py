@@ -1,0 +1,349 @@
+"""The link to the broker: kept up, messages in and out, acknowledged only when they are done.
+
+Knows sessions, subscriptions and both queues; knows nothing of readings, groups or what a payload means.
+
+What happens under pressure:
+
+- A message counts against `inbox_messages` from its arrival until it is done. A broker that keeps to MQTT 5's Receive
+  Maximum sends no more than that at QoS 1.
+- QoS-0 messages beyond it are dropped and counted.
+- Brokers that overrun it (Mosquitto 2.0.11) or know no such window (MQTT 3.1.1) are read up to twice as many; then
+  the socket is not read, so that TCP holds the broker back. Reading must go on within half a keepalive, or the
+  connection would be taken for dead. If there is no room then, the link says goodbye and connects anew: the broker
+  sends what is unacknowledged again, in order. To read on and drop would lose what the session promises to keep, or
+  leave holes that are filled out of order.
+- What goes out waits in the `Outbox`, which says what is dropped when it is full.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from random import Random
+
+from paho.mqtt.client import MQTTMessage
+
+from streamd import config, metrics
+from streamd.edge.backoff import Backoff
+from streamd.edge.connection import Connection, Welcome
+from streamd.edge.dial import ConnectError, Version, Will, dial
+from streamd.edge.inbox import Incoming
+from streamd.edge.outbox import Kind, Outgoing
+from streamd.edge.receiver import Receiver
+from streamd.edge.sender import Sender
+
+__all__ = ["Incoming", "Kind", "Link"]
+
+log = logging.getLogger("streamd.mqtt")
+
+
+class Link:
+    """One broker connection that is kept up. To be made inside a running loop.
+
+    Args:
+        settings: where the broker is, and the limits.
+        filters: topics wanted, at QoS 1.
+        birth: retained on `status_topic` after each connect.
+        will: retained there when we go, with or without a goodbye.
+        status_topic: where they go.
+        known_filters: those wanted by former runs under this client id, which the broker's session may still hold.
+        random: jitter of the reconnects.
+    """
+
+    def __init__(
+        self,
+        settings: config.Mqtt,
+        filters: Sequence[str],
+        *,
+        birth: bytes,
+        will: bytes,
+        status_topic: str,
+        known_filters: Sequence[str] = (),
+        random: Random | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._filters = list(dict.fromkeys(filters))
+        self._obsolete = [name for name in dict.fromkeys(known_filters) if name not in self._filters]
+        self._will = Will(status_topic, will)
+        self._birth = Outgoing(status_topic, birth, qos=1, retain=True, droppable=False, kind="status")
+        self._backoff = Backoff(
+            settings.reconnect_min_s,
+            settings.reconnect_max_s,
+            random or Random(),  # noqa: S311 - spreads reconnects, guards nothing
+        )
+        self._receiver = Receiver(settings.inbox_messages, settings.max_payload_bytes)
+        self._sender = Sender(settings.outbox_messages)
+        self._asked: dict[int, list[str]] = {}  # packet id -> filters of a subscription without an answer yet
+        self._granted: set[str] = set()  # filters that the broker's session holds
+        self._connection: Connection | None = None
+        self._welcome: Welcome | None = None  # of the connection that is up
+        self._since = 0.0  # loop time
+        self._five_refused = False
+        self._fall_back = False  # the next attempt is made with 3.1.1
+        self._receiving = True
+        self._pause: asyncio.TimerHandle | None = None
+        self._arrived = asyncio.Event()  # something changed for `receive`
+        self._sent = asyncio.Event()  # something changed for `close`
+        self._closed: asyncio.Future[None] = self._loop.create_future()
+        metrics.queue_length.labels("inbox").set_function(lambda: self._receiver.waiting)
+        metrics.queue_length.labels("outbox").set_function(lambda: self._sender.waiting)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has taken us in."""
+        return self._welcome is not None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it also has granted every subscription."""
+        return self.connected and self._granted.issuperset(self._filters)
+
+    async def run(self) -> None:
+        """Connect, and connect again whenever the connection ends, until `close`."""
+        metrics.broker_connected.set(0)
+        while not self._closed.done():
+            pause_s = await self._connect_once()
+            if not self._closed.done():
+                await asyncio.wait({self._closed}, timeout=pause_s)
+
+    async def receive(self) -> list[Incoming]:
+        """All that has arrived, in order; waits until there is something.
+
+        While there is no connection nothing is given out: when the broker resumes the session it sends again what was
+        not acknowledged, and everything given out meanwhile would come twice.
+
+        Returns:
+            Messages, each of which wants `done`; none after `stop_receiving`, once those that had arrived are fetched.
+        """
+        while self._receiving and not (self._receiver.waiting and self.connected):
+            self._arrived.clear()
+            await self._arrived.wait()
+        messages = self._receiver.fetch() if self.connected else []
+        self._read_again_if_room()
+        return messages
+
+    def done(self, ticket: int) -> None:
+        """The message behind the ticket is dealt with for good.
+
+        It is acknowledged as soon as everything received before it is done too; never, if it came over a connection
+        that is gone: the broker sends it again, perhaps with an id that another message had.
+        """
+        for due in self._receiver.done(ticket):
+            if self._connection is not None:
+                self._connection.acknowledge(due.mid, due.qos)
+        self._read_again_if_room()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        droppable: bool = True,
+        kind: Kind,
+        correlation: bytes | None = None,
+    ) -> None:
+        """Queue a message; never blocks.
+
+        Args:
+            topic: without wildcards.
+            payload: as it is.
+            qos: 0 or 1; a QoS-1 message is sent again on the next connection until the broker has it.
+            retain: the broker keeps it for later subscribers.
+            droppable: a newer one of the same topic makes it worthless.
+            kind: what it is counted as.
+            correlation: of the request that this replies to.
+        """
+        message = Outgoing(topic, payload, qos, retain, droppable, kind, correlation)
+        self._sender.put(message, coalesce=not self.connected)
+        if self._connection is not None:
+            self._connection.wake()
+
+    def stop_receiving(self) -> None:
+        """Take nothing in any more; QoS-1 messages that still come stay with the broker for the next run."""
+        self._receiving = False
+        self._receiver.stop()
+        self._arrived.set()
+
+    async def close(self, timeout_s: float) -> None:
+        """Send what is left, say offline and goodbye; `run` ends.
+
+        Args:
+            timeout_s: what is not sent and acknowledged by then is given up and counted.
+        """
+        self.stop_receiving()
+        try:
+            async with asyncio.timeout(timeout_s):
+                if await self._all_sent():
+                    will = self._will
+                    self.publish(will.topic, will.payload, qos=1, retain=True, droppable=False, kind="status")
+                    await self._all_sent()
+                if self._connection is not None:
+                    self._connection.disconnect()
+                while self.connected:
+                    self._sent.clear()
+                    await self._sent.wait()
+        except TimeoutError:
+            log.warning("action=close_timeout unsent=%d", self._sender.unsent)
+        finally:
+            self._sender.give_up()
+            if not self._closed.done():
+                self._closed.set_result(None)
+            if self._connection is not None:
+                self._connection.abort()
+
+    async def _all_sent(self) -> bool:
+        """Wait until everything is sent and acknowledged; false if the connection is gone."""
+        while self.connected and self._sender.unsent:
+            self._sent.clear()
+            await self._sent.wait()
+        return self.connected
+
+    async def _connect_once(self) -> float:
+        """One connection from the first attempt to its end; gives the time to wait before the next, s."""
+        version = self._version()
+        try:
+            client = await dial(self._settings, version, self._will, self._closed)
+            self._connection = Connection(client, self)
+            reason = await self._connection.run()
+        except ConnectError as error:
+            return self._after_failure(error, version)
+        finally:
+            self._connection_ended()
+        log.log(logging.WARNING if self._receiving else logging.INFO, "action=disconnected reason=%r", reason)
+        self._backoff.ended(self._loop.time() - self._since)
+        return self._backoff.next_s()
+
+    def _version(self) -> Version:
+        """5 unless the broker said that it can't; after a mere hang-up 3.1.1 is tried once, then 5 again."""
+        if self._settings.protocol != "auto":
+            return self._settings.protocol
+        fall_back, self._fall_back = self._fall_back, False
+        return "3.1.1" if fall_back or self._five_refused else "5"
+
+    def _after_failure(self, error: ConnectError, version: Version) -> float:
+        if self._closed.done():
+            return 0.0
+        metrics.broker_connects.labels(error.result).inc()
+        falls_back = self._settings.protocol == "auto" and version == "5" and error.result in ("protocol", "closed")
+        if falls_back:
+            log.warning("action=fall_back protocol=3.1.1 reason=%r", str(error))
+            self._five_refused = error.result == "protocol"
+            self._fall_back = True
+            return 0.0
+        final = error.result in ("refused", "protocol", "secret")
+        pause_s = self._backoff.longest_s() if final else self._backoff.next_s()
+        log.warning(
+            "action=connect_failed host=%s port=%d protocol=%s result=%s reason=%r retry_s=%.1f",
+            self._settings.host,
+            self._settings.port,
+            version,
+            error.result,
+            str(error),
+            pause_s,
+        )
+        return pause_s
+
+    def _connection_ended(self) -> None:
+        """Put everything into the state that the next connection starts from."""
+        self._connection = self._welcome = None
+        metrics.broker_connected.set(0)
+        self._end_pause()
+        self._receiver.connection_lost()
+        self._asked.clear()
+        self._sender.connection_lost(self._birth)
+        self._sent.set()
+
+    # What the connection tells.
+
+    def on_welcome(self, welcome: Welcome) -> None:
+        """Connected: subscribe, say so, and let go of what will be sent again."""
+        self._welcome = welcome
+        self._since = self._loop.time()
+        metrics.broker_connected.set(1)
+        metrics.broker_connects.labels("ok").inc()
+        again = 0
+        if welcome.session_present:
+            again = self._receiver.resumed()
+        else:
+            self._granted.clear()
+        log.info(
+            "action=connected host=%s port=%d protocol=%s session=%s redelivered=%d outbox=%d",
+            self._settings.host,
+            self._settings.port,
+            self._open.version,
+            "resumed" if welcome.session_present else "new",
+            again,
+            self._sender.waiting,
+        )
+        self._subscribe(welcome.session_present)
+        self._sender.send(self._birth, self._open, welcome)
+        self._arrived.set()
+        self._open.wake()
+
+    def on_message(self, message: MQTTMessage) -> None:
+        """Take a message in, and read no further when that was too many."""
+        for due in self._receiver.accept(message):
+            self._open.acknowledge(due.mid, due.qos)
+        self._arrived.set()
+        if self._pause is None and not self._receiver.room:
+            self._open.pause()
+            self._pause = self._loop.call_later(self._up.keepalive_s / 2, self._overrun)
+
+    def on_acknowledged(self, mid: int, refusal: str | None) -> None:
+        """The broker has a QoS-1 message, or refused it."""
+        self._sender.acknowledged(mid, refusal)
+        self._sent.set()
+        self._open.wake()
+
+    def feed(self) -> bool:
+        """Hand over what waits, a bounded number; whether there is more that may go now."""
+        more = self._sender.feed(self._open, self._up)
+        if not more:
+            self._sent.set()
+        return more
+
+    def on_granted(self, mid: int, refusals: Sequence[str | None]) -> None:
+        """The broker's answer to `_subscribe`."""
+        for name, refusal in zip(self._asked.pop(mid, []), refusals, strict=False):
+            if refusal is None:
+                self._granted.add(name)
+            else:
+                log.error("action=subscription_refused filter=%r reason=%r", name, refusal)
+
+    def _subscribe(self, session_present: bool) -> None:
+        """Make the session's subscriptions what is wanted; it keeps those of former runs."""
+        if session_present and self._obsolete:
+            self._open.unsubscribe(self._obsolete)
+        # MQTT 3.1.1 has no way to subscribe again without all retained messages, so don't where it's not needed.
+        missing = [name for name in self._filters if self._open.version == "5" or name not in self._granted]
+        if missing:
+            self._asked[self._open.subscribe(missing)] = missing
+
+    def _read_again_if_room(self) -> None:
+        if self._pause is not None and self._receiver.room:
+            self._end_pause()
+            self._open.resume()
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+
+    def _overrun(self) -> None:
+        log.warning("action=inbox_overrun messages=%d reason='sent more than is dealt with'", self._receiver.held)
+        if self._connection is not None:
+            self._connection.disconnect()
+
+    @property
+    def _open(self) -> Connection:
+        assert self._connection is not None, "only asked while there is a connection"  # noqa: S101
+        return self._connection
+
+    @property
+    def _up(self) -> Welcome:
+        assert self._welcome is not None, "only asked while connected"  # noqa: S101
+        return self._welcome

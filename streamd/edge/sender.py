@@ -1,0 +1,85 @@
+"""The outgoing half of the link: from the outbox through the broker's window to the connection, and back if it is lost.
+
+Knows what waits and what is on its way; does not know when a connection comes or goes.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from streamd import metrics
+from streamd.edge.connection import MESSAGES_PER_TURN, Connection, Welcome
+from streamd.edge.outbox import Outbox, Outgoing
+
+IN_FLIGHT = 20  # QoS-1 messages that wait for the broker's answer; the default window of Mosquitto and of paho
+PACKET_OVERHEAD = 32  # bytes around topic, payload and correlation, at most: header, lengths, packet id
+
+log = logging.getLogger("streamd.mqtt")
+
+
+class Sender:
+    """Hands messages over as fast as the connection takes them; a QoS-1 message again until the broker has it.
+
+    Args:
+        limit: messages that may wait.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._outbox = Outbox(limit)
+        self._in_flight: dict[int, Outgoing] = {}  # packet id -> QoS-1 message without an answer yet
+
+    @property
+    def waiting(self) -> int:
+        """Messages not handed over."""
+        return len(self._outbox)
+
+    @property
+    def unsent(self) -> int:
+        """Messages not handed over, or at QoS 1 and not acknowledged."""
+        return len(self._outbox) + len(self._in_flight)
+
+    def put(self, message: Outgoing, *, coalesce: bool) -> None:
+        """Queue a message; see `Outbox.put`."""
+        dropped = self._outbox.put(message, coalesce=coalesce)
+        for reason, count in zip(dropped._fields, dropped, strict=True):
+            if count:
+                metrics.dropped.labels("outbox", reason).inc(count)
+
+    def feed(self, connection: Connection, welcome: Welcome) -> bool:
+        """Hand over up to MESSAGES_PER_TURN messages; whether there may be more that can go now."""
+        window = min(IN_FLIGHT, welcome.window)
+        for _ in range(MESSAGES_PER_TURN):
+            message = self._outbox.take(window_open=len(self._in_flight) < window)
+            if message is None:
+                return False
+            self.send(message, connection, welcome)
+        return True
+
+    def send(self, message: Outgoing, connection: Connection, welcome: Welcome) -> None:
+        """Hand over one message, ahead of all that wait."""
+        if welcome.max_packet_bytes is not None:
+            size = len(message.topic.encode()) + len(message.payload) + len(message.correlation or b"")
+            if size + PACKET_OVERHEAD > welcome.max_packet_bytes:
+                metrics.dropped.labels("outbox", "too_large").inc()  # the broker would end the connection
+                return
+        mid = connection.publish(message)
+        if message.qos:
+            self._in_flight[mid] = message
+        metrics.published.labels(message.kind).inc()
+
+    def acknowledged(self, mid: int, refusal: str | None) -> None:
+        """The broker has the message, or does not want it."""
+        message = self._in_flight.pop(mid, None)
+        if refusal is not None and message is not None:
+            metrics.dropped.labels("outbox", "refused").inc()
+            log.warning("action=publish_refused topic=%r reason=%r", message.topic, refusal)
+
+    def connection_lost(self, birth: Outgoing) -> None:
+        """What was on its way goes first on the next connection; but for the birth, which each has of its own."""
+        self._outbox.put_back(message for message in self._in_flight.values() if message is not birth)
+        self._in_flight.clear()
+
+    def give_up(self) -> None:
+        """Send nothing more."""
+        if count := self._outbox.clear():
+            metrics.dropped.labels("outbox", "closed").inc(count)
