@@ -197,7 +197,12 @@ def test_waiting_goes_on_when_another_job_takes_the_place_of_the_first(gate, thr
         waiting = asyncio.create_task(client.wait())
         await asyncio.to_thread(gate.wait_for_a_job_to_begin)
         client.submit("b")
-        gate.open.release(2)
+        gate.open.release()
+        await asyncio.to_thread(gate.wait_for_a_job_to_begin)  # so the first is done, and the loop was told
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        gate.open.release()
         await asyncio.wait_for(waiting, PATIENCE_S)
         assert client.ready()
         assert client.result() == "candidate of b"
@@ -205,21 +210,22 @@ def test_waiting_goes_on_when_another_job_takes_the_place_of_the_first(gate, thr
     asyncio.run(main())
 
 
-def test_giving_up_waiting_leaves_the_job_alone(gate, thread):
-    busy, client = thread.client(), thread.client()
-
-    async def main() -> None:
-        busy.submit("busy")
-        client.submit("a")
+def test_giving_up_waiting_leaves_the_job_alone(gate, caplog):
+    async def give_up_waiting() -> None:
         waiting = asyncio.create_task(client.wait())
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
 
-    asyncio.run(main())  # the loop is closed before the job is done
-    gate.open.release(2)
-    assert client.result() == "candidate of a"
+    with TrainingThread(gate.train) as thread:
+        busy, client = thread.client(), thread.client()
+        busy.submit("busy")
+        client.submit("a")
+        asyncio.run(give_up_waiting())  # its loop is closed before the job is done
+        gate.open.release(2)
+        assert client.result() == "candidate of a"
+    assert caplog.messages == []
 
 
 def test_waiting_for_a_job_that_fails_returns_and_the_result_raises():
@@ -260,14 +266,12 @@ def test_a_finished_job_is_not_kept_in_memory():
     class Job:
         pass
 
+    gone = threading.Event()
     with TrainingThread(lambda job: None) as thread:
         client = thread.client()
         job = Job()
-        left = weakref.ref(job)
+        weakref.finalize(job, gone.set)
         client.submit(job)
         del job
         client.result()
-        other = thread.client()  # the thread has let go of the first job when it comes to the next
-        other.submit(Job())
-        other.result()
-        assert left() is None
+        assert gone.wait(PATIENCE_S)

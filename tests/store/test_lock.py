@@ -41,6 +41,12 @@ def test_the_lock_of_a_process_that_was_killed_is_free(tmp_path, holder):
         assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
 
 
+def test_a_longer_number_of_a_former_holder_leaves_no_trace(tmp_path):
+    (tmp_path / "lock").write_text("12345678901234567890\n")
+    with hold(tmp_path):
+        assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+
+
 def test_the_lock_can_be_taken_again_after_its_release(tmp_path):
     with hold(tmp_path):
         pass
