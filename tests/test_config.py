@@ -128,6 +128,11 @@ def test_the_group_that_is_wrong_is_named_among_good_ones() -> None:
     assert refusal(text) == f"{WHERE}: group.b.training.steps: expected int >= 1, got 0"
 
 
+def test_the_group_that_is_wrong_is_named_though_something_else_is_wrong_too() -> None:
+    text = "[group.a]\nseed = 1\n[group.b]\nhorizon_steps = 0\n[http]\nport = -1"
+    assert refusal(text) == f"{WHERE}: group.b.horizon_steps: expected int >= 1, got 0"
+
+
 def test_the_source_that_is_wrong_is_named_by_its_number_from_one() -> None:
     text = '[[source]]\ntopic = "a"\n[[source]]\ntopic = ""'
     assert refusal(text) == f'{WHERE}: source #2.topic: expected str of length >= 1, got ""'
