@@ -171,6 +171,58 @@ def backtest(
         _show_summary(summary)
 
 
+@app.command()
+def replay(
+    data: Annotated[Path, typer.Argument(help="CSV file, oldest row first.", metavar="DATA.csv")],
+    topic: Annotated[str, typer.Option(help="Where to; with {channel} in it, one message per channel.")],
+    rate: Annotated[float | None, typer.Option(help="Rows per second.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Times real time, by the file's times; 1 if no rate is given.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Of the broker.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Of the broker.")] = 1883,
+    username: Annotated[str | None, typer.Option(help="For the broker.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="File that holds the password.")] = None,
+    ca_file: Annotated[Path | None, typer.Option(help="PEM file of the broker's authority; turns TLS on.")] = None,
+    time: Annotated[str | None, typer.Option(help="Column of times; else the first that holds times.")] = None,
+    channels: Annotated[
+        str | None, typer.Option(help="Columns a,b to use, or -a,-b not to use; else all that are numbers.")
+    ] = None,
+    time_field: Annotated[str, typer.Option(help="Name of the time in the messages.")] = "ts",
+    limit: Annotated[int | None, typer.Option(min=1, help="End after so many rows.")] = None,
+) -> None:
+    """Publish a file to a broker as a device would; exit 0 when the broker has acknowledged all of it."""
+    from streamd import replay as module
+    from streamd.table import TableError
+
+    table = _open(data, time, channels)
+    broker = module.Broker(host, port, username, password_file, ca_file)
+    try:
+        summary = module.replay(
+            table, topic, broker, rate=rate, speed=speed, time_field=time_field, limit=limit, console=_stderr()
+        )
+    except (module.ReplayError, config.ConfigError, TableError) as error:
+        _fail(str(error), FAILED)
+    for remark in table.remarks():
+        typer.echo(f"{data}: {remark}", err=True)
+    typer.echo(f"{summary.rows} rows in {summary.messages} messages, {summary.seconds:.1f} s")
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float | None, typer.Option(min=1, help="End after so many; else at Ctrl-C.")] = None,
+) -> None:
+    """Everything at once: embedded broker, simulated plant, daemon, board. Exit 0 only if answers came back."""
+    from rich.console import Console
+
+    from streamd.app import App
+    from streamd.demo.run import demo as play
+    from streamd.edge import log
+
+    log.setup(config.Log(level="warning"))
+    raise typer.Exit(asyncio.run(play(seconds, App, Console())))
+
+
 def _load(path: Path) -> config.Config:
     try:
         return config.load(path)

@@ -313,6 +313,8 @@ class App:
             reasons.append("starting")
         elif not self._link.connected:
             reasons.append(f"no connection to the broker at {self._config.mqtt.host}:{self._config.mqtt.port}")
+        elif not self._link.ready:
+            reasons.append("the broker has not granted the subscriptions")
         if self._save_failed:
             reasons.append(f"checkpoints can't be written to {self._folder}")
         if self._stop.is_set():
