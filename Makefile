@@ -1,0 +1,69 @@
+# `make help` lists the targets. Nothing here is needed to use streamd: `pip install .` is enough.
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The first Python that is new enough; say `make PYTHON=...` to choose another.
+PYTHON = $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+# Debian puts servers where a user's PATH does not look.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help demo test test-env check bench clean
+.DELETE_ON_ERROR:
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+demo: $(VENV)/for-demo  ## everything at once, on an embedded broker; SECONDS=60 ends it by itself
+	@$(BIN)/streamd demo $(if $(SECONDS),--seconds $(SECONDS))
+
+test: test-env  ## the tests; ARGS='-k word -x' goes to pytest
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-env: $(VENV)/for-test  # what the tests need: the environment and, from apt, the servers
+	@missing=; \
+	for pair in mosquitto:mosquitto promtool:prometheus openssl:openssl; do \
+		command -v "$${pair%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
+	done; \
+	test -n "$$missing" || exit 0; \
+	sudo=; test "$$(id -u)" = 0 || sudo='sudo -n'; \
+	if ! command -v apt-get >/dev/null || ! $$sudo true 2>/dev/null; then \
+		echo "make: can't install$$missing: needs apt-get, and root or sudo without a password; tests that use them will fail" >&2; \
+		exit 0; \
+	fi; \
+	echo "installing$$missing" >&2; \
+	$$sudo apt-get update -qq >&2 || echo 'make: apt-get update failed; trying with the lists there are' >&2; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null \
+		|| echo "make: can't install$$missing; tests that use them will fail" >&2
+
+check: $(VENV)/for-dev  ## format, lint, types and layers
+	@$(BIN)/ruff format --quiet --check --diff .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy --strict
+	@$(BIN)/lint-imports
+
+bench: $(VENV)/for-bench test-env  ## speed of the engine and end to end, beside a loop that only answers
+	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+clean:  ## remove the environment and what tools left behind
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find streamd tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/for-demo: EXTRAS = demo
+$(VENV)/for-test: EXTRAS = demo,test
+$(VENV)/for-bench: EXTRAS = demo,test,bench
+$(VENV)/for-dev: EXTRAS = demo,test,dev
+
+# One stamp for each purpose, so that pip runs only when what it would install has changed.
+$(VENV)/for-%: pyproject.toml constraints.txt $(VENV)/made
+	@echo 'installing streamd[$(EXTRAS)] into $(VENV); the first time takes minutes' >&2
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+# The stamp comes last: an environment that was cut short in the making is made anew.
+$(VENV)/made:
+	@test -n '$(PYTHON)' || { echo 'make: needs Python 3.11 or newer: apt-get install python3.11, or say PYTHON=...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		$(PYTHON) -c 'import sys; print("make: needs venv: apt-get install python%d.%d-venv" % sys.version_info[:2])' >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
