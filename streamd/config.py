@@ -34,7 +34,7 @@ class Tls(Section, frozen=True):
 
 
 class Mqtt(Section, frozen=True):
-    host: str = "127.0.0.1"
+    host: Annotated[str, Meta(min_length=1)] = "127.0.0.1"
     port: Annotated[int, Meta(ge=1, le=65535)] = 1883
     client_id: Annotated[str, Meta(min_length=1, max_length=64)] = "streamd"
     protocol: Literal["auto", "5", "3.1.1"] = "auto"  # auto: 5, and 3.1.1 where the broker refuses 5
@@ -112,7 +112,11 @@ class Http(Section, frozen=True):
 
 class State(Section, frozen=True):
     folder: str = "state"  # relative to the config file
-    checkpoint_s: Positive = 300.0
+    durability: Literal["journal", "checkpoint"] = "journal"  # what is acknowledged is in it
+    commit_ms: Positive = 1000.0  # a record waits no longer for its commit, which is one fsync
+    commit_frames: Count = 5000  # no more frames than this wait for one
+    recovery_s: Positive = 60.0  # a journal that would take longer to replay is worth a checkpoint
+    checkpoint_s: Positive = 300.0  # between checkpoints where there is no journal
     keep: Count = 3
 
 

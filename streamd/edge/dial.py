@@ -73,9 +73,10 @@ def _open(settings: config.Mqtt, version: Version, will: Will, abandoned: thread
     """Blocks until the socket is open."""
     client = _client(settings, version, will)
 
-    def stop_if_abandoned(*_: Any) -> None:
+    def stop_if_abandoned(_client: Client, _data: Any, sock: Any) -> None:
         # Before CONNECT is sent: a late one with our client id would throw out the connection that came after it.
         if abandoned.is_set():
+            sock.close()
             raise ConnectionAbortedError("given up")
 
     client.on_socket_open = stop_if_abandoned
@@ -120,8 +121,20 @@ def _client(settings: config.Mqtt, version: Version, will: Will) -> Client:
     return client
 
 
+class _Socket(ssl.SSLSocket):
+    """Closed when the handshake fails; paho would leave that to the collector, one open socket per attempt."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise
+
+
 def _tls_context(tls: config.Tls) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=tls.ca_file)
+    context.sslsocket_class = _Socket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if tls.cert_file is not None:
         context.load_cert_chain(tls.cert_file, tls.key_file)
