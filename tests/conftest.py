@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.broker.mosquitto import Mosquitto, MosquittoMissing
+from tests.broker.mosquitto import Mosquitto, MosquittoMissingError
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
             broker = Mosquitto(tmp_path / f"mosquitto-{len(brokers)}", **options)
             brokers.append(broker)
             return broker.start()
-        except MosquittoMissing as error:
+        except MosquittoMissingError as error:
             pytest.fail(str(error))
 
     yield start

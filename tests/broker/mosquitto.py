@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 START_LIMIT_S = 20.0
+ASK_AGAIN_S = 0.5
 
 
-class MosquittoMissing(Exception):
+class MosquittoMissingError(Exception):
     """The program is not installed."""
 
 
@@ -57,6 +58,7 @@ class Mosquitto:
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
         self._log: list[str] = []
+        self._said = threading.Condition()
         self._running = threading.Event()
         self.port = _free_port()
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,6 +81,16 @@ class Mosquitto:
     def log(self) -> str:
         """What it has said so far."""
         return "".join(self._log)
+
+    def wait_for_log(self, text: str, count: int = 1) -> None:
+        """Until that many lines of the log hold the text.
+
+        Raises:
+            TimeoutError: they don't come.
+        """
+        with self._said:
+            if not self._said.wait_for(lambda: sum(text in line for line in self._log) >= count, START_LIMIT_S):
+                raise TimeoutError(f"not {count} times {text!r} in:\n{self.log}")
 
     @property
     def pid(self) -> int:
@@ -124,10 +136,12 @@ class Mosquitto:
         process, self._process = self._process, None
         if process is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, number)
-            os.kill(process.pid, signal.SIGCONT)
-        process.wait()
+        while process.poll() is None:
+            process.send_signal(number)
+            process.send_signal(signal.SIGCONT)
+            # Again until it is gone: a signal that comes right after the start is forgotten by mosquitto.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(ASK_AGAIN_S)
         self._reader.join()
         assert process.stderr is not None
         process.stderr.close()
@@ -135,7 +149,9 @@ class Mosquitto:
     def _read_log(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
         for line in process.stderr:
-            self._log.append(line)
+            with self._said:
+                self._log.append(line)
+                self._said.notify_all()
             if line.rstrip().endswith("running"):
                 self._running.set()
         self._running.set()  # it has ended: nothing to wait for
@@ -152,7 +168,7 @@ def _program(name: str) -> str:
     """Where it is; Debian puts servers where a user's PATH does not look."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
     if path is None:
-        raise MosquittoMissing(f"{name} is missing: apt install mosquitto mosquitto-clients")
+        raise MosquittoMissingError(f"{name} is missing: apt install mosquitto mosquitto-clients")
     return path
 
 

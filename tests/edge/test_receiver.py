@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+from paho.mqtt.client import MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from streamd import metrics
+from streamd.edge.ledger import Due
+from streamd.edge.receiver import Receiver
+
+
+def message(mid: int, qos: int = 1, payload: bytes = b"1", topic: bytes = b"in/a") -> MQTTMessage:
+    made = MQTTMessage(mid, topic)
+    made.qos, made.payload = qos, payload
+    return made
+
+
+def count(name: str, **labels: str) -> float:
+    return metrics.registry.get_sample_value(f"{name}_total", labels) or 0.0
+
+
+def test_qos_0_messages_beyond_the_limit_are_dropped_and_counted() -> None:
+    receiver = Receiver(2, 100)
+    before = count("streamd_dropped", queue="inbox", reason="full")
+    for _ in range(5):
+        receiver.accept(message(0, qos=0))
+    assert len(receiver.fetch()) == 2
+    assert count("streamd_dropped", queue="inbox", reason="full") == before + 3
+
+
+def test_qos_1_messages_beyond_the_limit_are_kept_and_at_twice_the_limit_there_is_no_room() -> None:
+    receiver = Receiver(2, 100)
+    for mid in range(1, 4):
+        receiver.accept(message(mid))
+    assert receiver.room
+    receiver.accept(message(4))
+    assert not receiver.room
+    fetched = receiver.fetch()
+    assert len(fetched) == 4
+    assert not receiver.room, "fetched is not done"
+    receiver.done(fetched[0].ticket)
+    assert receiver.room
+
+
+def test_a_message_that_is_too_large_is_counted_and_acknowledged_in_its_turn() -> None:
+    receiver = Receiver(10, 3)
+    before = count("streamd_refused", reason="too_large")
+    assert receiver.accept(message(1)) == []
+    assert receiver.accept(message(2, payload=b"1234")) == []
+    (first,) = receiver.fetch()
+    assert receiver.done(first.ticket) == [Due(1, 1), Due(2, 1)]
+    assert receiver.accept(message(3, payload=b"1234")) == [Due(3, 1)]
+    assert count("streamd_refused", reason="too_large") == before + 2
+
+
+def test_a_topic_that_is_not_utf_8_is_counted_and_acknowledged() -> None:
+    receiver = Receiver(10, 100)
+    before = count("streamd_refused", reason="bad_topic")
+    assert receiver.accept(message(1, topic=b"in/\xff")) == [Due(1, 1)]
+    assert receiver.waiting == 0
+    assert count("streamd_refused", reason="bad_topic") == before + 1
+
+
+def test_after_stop_qos_1_messages_are_left_to_the_broker() -> None:
+    receiver = Receiver(10, 100)
+    receiver.accept(message(1))
+    receiver.stop()
+    assert receiver.accept(message(2)) == []
+    assert receiver.waiting == 1
+    assert receiver.held == 1
+
+
+def test_when_the_session_is_resumed_only_what_was_not_fetched_is_let_go() -> None:
+    receiver = Receiver(10, 100)
+    receiver.accept(message(1))
+    (fetched,) = receiver.fetch()
+    receiver.accept(message(2))
+    receiver.accept(message(0, qos=0))
+    receiver.connection_lost()
+    assert receiver.resumed() == 1
+    receiver.accept(message(1))
+    receiver.accept(message(2))
+    assert receiver.done(fetched.ticket) == []
+    waiting = receiver.fetch()
+    assert [each.qos for each in waiting] == [0, 1, 1]
+    assert [due for each in waiting for due in receiver.done(each.ticket)] == [Due(1, 1), Due(2, 1)]
+    assert receiver.held == 0
+
+
+@pytest.mark.parametrize(("asked", "answered"), [("reply/1", "reply/1"), ("reply/+", None), ("a/#", None), ("", None)])
+def test_a_reply_address_that_nothing_can_be_published_to_is_none(asked: str, answered: str | None) -> None:
+    receiver = Receiver(10, 100)
+    request = message(1)
+    request.properties = Properties(PacketTypes.PUBLISH)
+    request.properties.ResponseTopic = asked
+    request.properties.CorrelationData = b"\x00\x01"
+    receiver.accept(request)
+    (incoming,) = receiver.fetch()
+    assert incoming.response_topic == answered
+    assert incoming.correlation == b"\x00\x01"
