@@ -9,31 +9,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from streamd import __version__, metrics
+from streamd import __version__, metrics, recovery
+from streamd.checkpointer import Checkpointer
 from streamd.config import Config, ConfigError
 from streamd.edge.budget import Budget
+from streamd.edge.disk import Disk
 from streamd.edge.log import Sampler
 from streamd.edge.mqtt import Incoming, Link
 from streamd.edge.training import Client, TrainingThread
 from streamd.edge.web import Web
 from streamd.engine.engine import Engine
+from streamd.keeper import Keeper
 from streamd.model.training import Candidate, Job, train
-from streamd.store import checkpoint, lock
+from streamd.pace import Pace
+from streamd.store import checkpoint, folders, lock
 from streamd.store.checkpoint import Checkpoint
+from streamd.store.journal import Journal
 from streamd.wire import commands, outcomes
-from streamd.wire.messages import Message
 from streamd.wire.readings import Decoder
 from streamd.wire.topics import Router, TemplateError
 from streamd.worker import Worker
 
 log = logging.getLogger("streamd.app")
 
+JOURNAL = "journal.sqlite"
+RECORDS_PER_TURN = 200  # applied between two looks at the event loop while recovering
 DRAIN_S = 10.0  # what is left in the outbox at the end may take so long
 
 
@@ -63,10 +66,9 @@ class App:
         ]
         self._sampler = Sampler(config.log.sample_s)
         self._stop = asyncio.Event()
-        self._saving = asyncio.Lock()
-        self._position = 0
-        self._saved_position = -1
-        self._save_failed = False
+        self._journal: Journal | None = None
+        self._position = self._published = 0
+        self._train_s = 0.0  # CPU spent training since the start
         self.started = asyncio.Event()
         self.http_port = 0
 
@@ -83,53 +85,96 @@ class App:
             ConfigError: the state does not fit the config.
             WebError: the HTTP port is taken.
         """
-        with lock.hold(self._folder), TrainingThread[Job, Candidate](train, on_cpu=self._spent) as thread:
-            known_filters = self._build(thread)
+        with (
+            lock.hold(self._folder),
+            TrainingThread[Job, Candidate](train, on_cpu=self._spent) as thread,
+            Disk("journal") as journal_disk,
+            Disk("checkpoints") as disk,
+        ):
             async with Web(self._config.http, self._unready) as web:
                 self.http_port = web.port
-                await self._serve(known_filters)
+                await self._recover(thread, journal_disk)
+                try:
+                    if not self._stop.is_set():
+                        await self._serve(journal_disk, disk)
+                finally:
+                    if self._journal is not None:
+                        await journal_disk(self._journal.close)
             log.info("action=stopped")
 
-    def _build(self, thread: TrainingThread[Job, Candidate]) -> tuple[str, ...]:
-        """Workers with the state that was kept; gives the filters that the broker's session may still hold."""
-        loaded = checkpoint.load_newest(self._folder)
+    async def _recover(self, thread: TrainingThread[Job, Candidate], journal_disk: Disk) -> None:
+        """Engines as they were, and what is to be published again."""
+        loaded = await asyncio.to_thread(checkpoint.load_newest, self._folder)
         metrics.checkpoints.labels("quarantined").inc(len(loaded.quarantined))
         kept = loaded.checkpoint
-        groups = self._config.groups()
-        engines: dict[str, Engine] = {}
-        trainers: dict[str, Client[Job, Candidate]] = {}
-        for name, settings in groups.items():
-            trainers[name] = thread.client(on_cpu=metrics.training_cpu_seconds.labels(name).inc)
-            engines[name] = Engine(settings, trainers[name])
+        self._engines: dict[str, Engine] = {}
+        self._trainers: dict[str, Client[Job, Candidate]] = {}
+        for name, settings in self._config.groups().items():
+            self._trainers[name] = thread.client(on_cpu=metrics.training_cpu_seconds.labels(name).inc)
+            self._engines[name] = Engine(settings, self._trainers[name])
             if kept is not None and name in kept.meta["groups"]:
-                self._restore(name, engines[name], kept)
-        self._budget = Budget(
-            share=max(settings.training.cpu_share for settings in groups.values()),
-            stretch=max(engine.learner.stretch for engine in engines.values()),
-        )
-        self._workers = {
-            name: Worker(
-                name,
-                engine,
-                trainers[name],
-                self._budget,
-                self._publish,
-                self._done,
-                prefix=self._config.mqtt.prefix,
-                stream_series=self._config.http.stream_series,
-            )
-            for name, engine in engines.items()
-        }
+                self._restore(name, self._engines[name], kept)
+        self._saved = None if kept is None else kept.position
+        self._position = self._published = self._saved or 0
+        self._known_filters = () if kept is None else tuple(kept.meta["filters"])
+        self._again = [] if kept is None else recovery.unsent(kept.meta["unsent"])
+        self._marks = [] if kept is None else [(mid, checksum) for mid, checksum in kept.meta["marks"]]
         if kept is None:
             log.info("action=begin state=%s", self._folder)
-            return ()
-        for name in set(kept.meta["groups"]) - set(self._workers):
-            log.warning("action=forget group=%s reason=%r", name, "no source names it any more")
-        self._position = self._saved_position = kept.position
-        if loaded.created is not None:
-            metrics.checkpoint_time.set(loaded.created)
-        log.info("action=resume state=%s position=%d streams=%d", self._folder, kept.position, self._streams())
-        return tuple(kept.meta["filters"])
+        else:
+            for name in set(kept.meta["groups"]) - set(self._engines):
+                log.warning("action=forget group=%s reason=%r", name, "no source names it any more")
+            if loaded.created is not None:
+                metrics.checkpoint_time.set(loaded.created)
+            log.info("action=resume state=%s position=%d streams=%d", self._folder, kept.position, self._streams())
+        if self._config.state.durability == "journal":
+            await self._replay_journal(journal_disk)
+        self._budget = Budget(
+            share=max(engine.settings.training.cpu_share for engine in self._engines.values()),
+            stretch=max(engine.learner.stretch for engine in self._engines.values()),
+        )
+
+    async def _replay_journal(self, journal_disk: Disk) -> None:
+        journal = self._journal = await journal_disk(lambda: self._open_journal(self._position))
+        begun, count = time.perf_counter(), 0
+        while not self._stop.is_set():  # in pieces: liveness is answered meanwhile, and a signal heard
+            entries = await journal_disk(lambda: list(islice(journal.entries(self._position), RECORDS_PER_TURN)))
+            if not entries:
+                break
+            found = recovery.replay(entries, self._engines, journal.published, prefix=self._config.mqtt.prefix)
+            self._again += found.messages
+            self._marks.extend(found.marks)
+            self._position = entries[-1].position
+            count += len(entries)
+            if found.strangers:
+                log.warning(
+                    "action=pass_over records=%d reason=%r", found.strangers, "no source names their group any more"
+                )
+        seconds = time.perf_counter() - begun
+        log.info("action=recovered records=%d seconds=%.2f republished=%d", count, seconds, len(self._again))
+        self._published = max(journal.published, self._saved or 0)
+
+    def _open_journal(self, position: int) -> Journal:
+        """The journal that goes on from the checkpoint at a position."""
+        path = self._folder / JOURNAL
+        journal = Journal.open(path, after=position)
+        if journal.rescue is not None:
+            log.error("action=journal_rescued rescue=%r", journal.rescue)
+        if journal.base > position:
+            # what lies between can't be had to the bit, so neither can what follows: never guess
+            journal.close()
+            aside = folders.set_aside(path)
+            log.error(
+                "action=journal_set_aside file=%s begins=%d state=%d reason=%r",
+                aside,
+                journal.first,
+                position,
+                "the checkpoint that it goes on from is lost",
+            )
+            journal = Journal.open(path, after=position)
+        if journal.last < position:
+            journal.truncate(position)  # the checkpoint knows more: go on from there
+        return journal
 
     def _restore(self, name: str, engine: Engine, kept: Checkpoint) -> None:
         own = {key.removeprefix(f"{name}/"): array for key, array in kept.arrays.items() if key.startswith(f"{name}/")}
@@ -141,48 +186,92 @@ class App:
                 "give the group its former settings back, or move the folder away to begin anew"
             ) from error
 
-    async def _serve(self, known_filters: tuple[str, ...]) -> None:
-        mqtt = self._config.mqtt
-        self._filters = (*self._router.filters, commands.topic_filter(mqtt.prefix))
+    async def _serve(self, journal_disk: Disk, disk: Disk) -> None:
+        mqtt, state = self._config.mqtt, self._config.state
+        filters = (*self._router.filters, commands.topic_filter(mqtt.prefix))
         birth, will = (
-            outcomes.status(mqtt.prefix, state, version=__version__, time=time.time())
-            for state in ("online", "offline")
+            outcomes.status(mqtt.prefix, word, version=__version__, time=time.time()) for word in ("online", "offline")
         )
-        self._link = Link(
+        self._link = link = Link(
             mqtt,
-            self._filters,
+            filters,
             birth=birth.payload,
             will=will.payload,
             status_topic=birth.topic,
-            known_filters=known_filters,
+            known_filters=self._known_filters,
+            marks=self._marks,
+        )
+        pace = Pace(state.commit_ms / 1000.0, state.commit_frames, mqtt.inbox_messages)
+        self._keeper = Keeper(
+            self._journal,
+            journal_disk,
+            link,
+            pace,
+            position=self._position,
+            published=self._published,
+            marks=self._marks,
+        )
+        self._workers = {
+            name: Worker(
+                name,
+                engine,
+                self._trainers[name],
+                self._budget,
+                self._keeper,
+                prefix=mqtt.prefix,
+                stream_series=self._config.http.stream_series,
+            )
+            for name, engine in self._engines.items()
+        }
+        self._checkpointer = Checkpointer(
+            self._folder,
+            state,
+            self._engines,
+            self._keeper,
+            self._journal,
+            journal_disk,
+            disk,
+            saved=self._saved,
+            unsent=link.unsent_incidents,
+            filters=filters,
+            replay_s=lambda: self._train_s + sum(worker.busy_s for worker in self._workers.values()),
         )
         async with asyncio.TaskGroup() as tasks:
-            link = tasks.create_task(self._link.run(), name="link")
-            workers = [tasks.create_task(w.run(), name=f"worker-{name}") for name, w in self._workers.items()]
-            keeper = tasks.create_task(self._keep_checkpoints(), name="checkpoints")
+            linked = tasks.create_task(link.run(), name="link")
+            keeping = tasks.create_task(self._keeper.run(), name="keeper")
+            working = [tasks.create_task(worker.run(), name=f"worker-{name}") for name, worker in self._workers.items()]
+            saving = tasks.create_task(self._checkpointer.run(self._stop), name="checkpointer")
             intake = tasks.create_task(self._take_in(), name="intake")
             stop = tasks.create_task(self._stop.wait(), name="stop")
             self.started.set()
-            log.info(
-                "action=started version=%s http_port=%d groups=%s", __version__, self.http_port, ",".join(self._workers)
-            )
-            ended, _ = await asyncio.wait({link, keeper, intake, stop, *workers}, return_when=asyncio.FIRST_COMPLETED)
+            groups = ",".join(self._workers)
+            log.info("action=started version=%s http_port=%d groups=%s", __version__, self.http_port, groups)
+            all_tasks = {linked, keeping, saving, intake, stop, *working}
+            ended, _ = await asyncio.wait(all_tasks, return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():
                 names = ", ".join(task.get_name() for task in ended)
                 raise RuntimeError(f"ended by itself: {names}")
             log.info("action=stopping")
-            self._link.stop_receiving()
+            link.stop_receiving()
             await intake
             for worker in self._workers.values():
                 worker.stop()
-            await asyncio.wait([*workers, keeper])
-            await self._save()
-            await self._link.close(DRAIN_S)
-            await link
+            await asyncio.wait(working)
+            self._keeper.stop()
+            await asyncio.wait([keeping, saving])
+            if not self._keeper.failing:
+                await self._checkpointer.save()
+            await link.close(DRAIN_S)
+            await linked
 
     async def _take_in(self) -> None:
-        """Hand every message to the worker of its group, in order."""
+        """Publish what the last run may not have got out; then hand every message to its group's worker, in order."""
+        await self._link.up()
+        for again in self._again:
+            self._link.publish_message(again)
+        self._again.clear()
         while messages := await self._link.receive():
+            self._keeper.arrived()
             for message in messages:
                 await self._take(message)
 
@@ -234,8 +323,9 @@ class App:
         if request.group is not None and request.group not in self._workers:
             raise commands.CommandError(f"group: expected one of {', '.join(self._workers)}")
         if request.verb == "checkpoint":
-            await self._save()
-            return commands.reply(not self._save_failed, f"checkpoint at {self._saved_position}", request)
+            written = await self._checkpointer.save()
+            text = f"checkpoint at {self._checkpointer.saved}" if written else self._checkpointer.failing
+            return commands.reply(written, text, request)
         if request.verb == "status":
             reasons = self._unready()
             return commands.reply(not reasons, "; ".join(reasons) or f"ready, {self._streams()} streams", request)
@@ -244,79 +334,26 @@ class App:
                 await self._workers[name].command(request.command)
         return commands.reply(True, "done", request)
 
-    async def _keep_checkpoints(self) -> None:
-        while not self._stop.is_set():
-            try:
-                async with asyncio.timeout(self._config.state.checkpoint_s):
-                    await self._stop.wait()
-            except TimeoutError:
-                await self._save()
-
-    async def _save(self) -> None:
-        """Write a checkpoint if anything happened since the last; the copy is taken at once, the writing is not."""
-        async with self._saving:
-            position = self._position + sum(worker.applied for worker in self._workers.values())
-            if position != self._saved_position:
-                await self._write(position)
-
-    async def _write(self, position: int) -> None:
-        begun = time.perf_counter()
-        state = Checkpoint(position, dict(self._arrays()), self._meta())
-        keep = self._config.state.keep
-        try:
-            path = await asyncio.to_thread(checkpoint.save, self._folder, state, keep, created=time.time())
-        except OSError as error:
-            self._save_failed = True
-            metrics.checkpoints.labels("failed").inc()
-            log.error("action=checkpoint_failed folder=%s error=%r", self._folder, str(error))
-            return
-        self._save_failed, self._saved_position = False, position
-        metrics.checkpoints.labels("written").inc()
-        metrics.checkpoint_time.set_to_current_time()
-        metrics.checkpoint_bytes.set(path.stat().st_size)
-        metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
-        log.info("action=checkpoint position=%d bytes=%d", position, path.stat().st_size)
-
-    def _arrays(self) -> Iterator[tuple[str, Any]]:
-        for name, worker in self._workers.items():
-            arrays, _ = worker.engine.state_dict()
-            for key, array in arrays.items():
-                yield f"{name}/{key}", np.array(array)
-
-    def _meta(self) -> dict[str, Any]:
-        groups = {name: worker.engine.state_dict()[1] for name, worker in self._workers.items()}
-        return {"groups": groups, "filters": list(self._filters)}
-
-    def _publish(self, message: Message) -> None:
-        self._link.publish(
-            message.topic,
-            message.payload,
-            qos=message.qos,
-            retain=message.retain,
-            droppable=message.kind in ("forecast", "score"),
-            kind=message.kind,
-        )
-
-    def _done(self, ticket: int) -> None:
-        self._link.done(ticket)
-
     def _spent(self, cpu_s: float) -> None:
+        self._train_s += cpu_s
         self._budget.spent(cpu_s)
 
     def _streams(self) -> int:
-        return sum(len(worker.engine.slots) for worker in self._workers.values())
+        return sum(len(engine.slots) for engine in self._engines.values())
 
     def _unready(self) -> list[str]:
         """Why the daemon is not ready to be relied on; empty when it is."""
         reasons = []
         if not self.started.is_set():
-            reasons.append("starting")
-        elif not self._link.connected:
-            reasons.append(f"no connection to the broker at {self._config.mqtt.host}:{self._config.mqtt.port}")
-        elif not self._link.ready:
-            reasons.append("the broker has not granted the subscriptions")
-        if self._save_failed:
-            reasons.append(f"checkpoints can't be written to {self._folder}")
+            reasons.append("recovering")
+        else:
+            if not self._link.connected:
+                reasons.append(f"no connection to the broker at {self._config.mqtt.host}:{self._config.mqtt.port}")
+            elif not self._link.ready:
+                reasons.append("the broker has not granted the subscriptions")
+            for part in (self._keeper, self._checkpointer):
+                if part.failing:
+                    reasons.append(f"{self._folder} can't be written: {part.failing}")
         if self._stop.is_set():
             reasons.append("stopping")
         return reasons

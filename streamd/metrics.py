@@ -90,4 +90,30 @@ checkpoint_seconds = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 5, 30),
     registry=registry,
 )
+checkpoint_written_bytes = Counter("streamd_checkpoint_written_bytes", "Bytes of all checkpoints.", registry=registry)
+checkpoint_pause_seconds = Histogram(
+    "streamd_checkpoint_pause_seconds",
+    "Time that one slice of a checkpoint's copy held up the live path.",
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1),
+    registry=registry,
+)
+commits = Counter("streamd_commits", "Journal commits by result.", ["result"], registry=registry)
+commit_seconds = Histogram(
+    "streamd_commit_seconds",
+    "Time of one journal commit, fsync included.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+    registry=registry,
+)
+journal_bytes = Gauge("streamd_journal_bytes", "Size of the journal on disk.", registry=registry)
+broker_window = Gauge(
+    "streamd_broker_window_messages",
+    "Messages that the broker seems to send ahead of acknowledgements.",
+    registry=registry,
+)
+window_commits = Gauge(
+    "streamd_broker_window_limited_commits",
+    "Commits made early because the broker's window stood still.",
+    registry=registry,
+)
+recovered = Counter("streamd_recovered_records", "Journal records applied again at the start.", registry=registry)
 checkpoints = Counter("streamd_checkpoints", "Checkpoints by result.", ["result"], registry=registry)

@@ -67,8 +67,14 @@ class Stretch(msgspec.Struct, frozen=True, tag="stretch"):
     factor: float
 
 
+class Marks(msgspec.Struct, frozen=True, tag="marks"):
+    """Messages that are dealt with, and may come again all the same: [packet id, checksum] each. Moves no engine."""
+
+    messages: tuple[tuple[int, int], ...]
+
+
 Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch
-Record: TypeAlias = Batch | Command  # what moves the engine, and so what a journal would hold
+Record: TypeAlias = Batch | Command | Marks  # what the journal holds
 
 
 class Incident(msgspec.Struct, frozen=True):

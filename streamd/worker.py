@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from typing import Protocol
 
 from streamd import metrics
@@ -19,17 +18,24 @@ from streamd.engine.align import Align, Work
 from streamd.engine.engine import Engine
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
-from streamd.records import Batch, Command, Outcome, Reading, Stretch
+from streamd.records import Batch, Command, Outcome, Reading, Record, Stretch
 from streamd.wire import outcomes
 from streamd.wire.messages import Message
 
 log = logging.getLogger("streamd.worker")
 
 
-class Publish(Protocol):
-    """Hands a message over to the broker link; never blocks."""
+class Outlet(Protocol):
+    """Takes what the worker gives from it: records, messages to publish, messages that are dealt with."""
 
-    def __call__(self, message: Message) -> None: ...
+    def note(self, group: str, record: Record) -> int:
+        """A record is about to be applied."""
+
+    def publish(self, message: Message) -> None:
+        """Publish what came out of it; never blocks."""
+
+    def done(self, ticket: int, *, timeless: bool = False) -> None:
+        """All that a message brought is applied; `timeless`: its readings carried no time."""
 
 
 class Worker:
@@ -40,8 +46,7 @@ class Worker:
         engine: of the group; the worker is the only one that changes it.
         trainer: the client that the engine's jobs go to.
         budget: shared by all groups.
-        publish: takes each outcome's messages.
-        done: takes the ticket of a message when everything that it brought is dealt with.
+        outlet: takes what is to be kept, published and let go.
         prefix: of the topics.
         stream_series: how many streams of all get a series of their own.
     """
@@ -52,25 +57,24 @@ class Worker:
         engine: Engine,
         trainer: Client[Job, Candidate],
         budget: Budget,
-        publish: Publish,
-        done: Callable[[int], None],
+        outlet: Outlet,
         *,
         prefix: str,
         stream_series: int,
     ) -> None:
         self.name = name
         self.engine = engine
-        self.applied = 0  # records, since the start
+        self.busy_s = 0.0  # spent applying since the start
         self._trainer = trainer
         self._budget = budget
-        self._publish = publish
-        self._done = done
+        self._outlet = outlet
         self._prefix = prefix
         self._series_left = stream_series
         self._series: set[str] = set()
         self._settings: Group = engine.settings
         self._align = Align(engine.settings, engine.channels, engine.last_time, streams=len(engine.slots))
         self._open: dict[int, int] = {}  # ticket -> readings of the message that are not dealt with
+        self._timeless: set[int] = set()  # of these tickets, those whose readings carry no time
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -86,16 +90,17 @@ class Worker:
             taken += refusal is None
         if taken:
             self._open[ticket] = taken
+            if any(reading.time is None for reading in readings):
+                self._timeless.add(ticket)
             self._idle.clear()
             self._wake.set()
         else:
-            self._done(ticket)
+            self._outlet.done(ticket)
 
     async def command(self, command: Command) -> None:
         """Carry out a command after everything that came before it."""
         await self._idle.wait()
-        self.engine.command(command)
-        self.applied += 1
+        self._carry_out(command)
         log.info("action=command group=%s command=%s", self.name, type(command).__name__.lower())
 
     async def run(self) -> None:
@@ -129,9 +134,8 @@ class Worker:
                 await self._await_candidate()
                 self._apply(work, work.record)
             else:
-                self.engine.command(work.record)
+                self._carry_out(work.record)
                 log.info("action=widen group=%s channels=%s", self.name, ",".join(self.engine.channels))
-            self.applied += 1
             metrics.queue_length.labels(f"align_{self.name}").set(self._align.waiting)
             await asyncio.sleep(0)  # the socket gets its turn between two batches
 
@@ -142,13 +146,16 @@ class Worker:
             metrics.training_wait_seconds.labels(self.name).inc(time.perf_counter() - begun)
 
     def _apply(self, work: Work, batch: Batch) -> None:
+        self._outlet.note(self.name, batch)
         begun = time.perf_counter()
         outcome = self.engine.apply(batch)
-        metrics.apply_seconds.labels(self.name).observe(time.perf_counter() - begun)
+        spent_s = time.perf_counter() - begun
+        self.busy_s += spent_s
+        metrics.apply_seconds.labels(self.name).observe(spent_s)
         metrics.batch_size.labels(self.name).observe(len(batch))
         coverage = self._settings.coverage
         for message in outcomes.encode(self._prefix, self.name, outcome, terms=TERMS, coverage=coverage):
-            self._publish(message)
+            self._outlet.publish(message)
         now = time.time()
         for arrival in work.arrivals.tolist():
             metrics.latency.observe(now - arrival)
@@ -156,13 +163,18 @@ class Worker:
         for ticket in work.tickets:
             self._let_go(ticket)
 
+    def _carry_out(self, command: Command) -> None:
+        self._outlet.note(self.name, command)
+        self.engine.command(command)
+
     def _let_go(self, ticket: int) -> None:
         left = self._open[ticket] - 1
         if left:
             self._open[ticket] = left
         else:
             del self._open[ticket]
-            self._done(ticket)
+            self._outlet.done(ticket, timeless=ticket in self._timeless)
+            self._timeless.discard(ticket)
 
     def _count(self, outcome: Outcome) -> None:
         name = self.name
@@ -193,6 +205,5 @@ class Worker:
             log.info("action=stretch factor=%.3g", factor)
         factor = self._budget.current
         if factor != self.engine.learner.stretch:
-            self.engine.command(Stretch(factor))
-            self.applied += 1
+            self._carry_out(Stretch(factor))
             metrics.training_stretch.labels(self.name).set(factor)

@@ -63,6 +63,10 @@ class Ledger:
             self._first += 1
         return due
 
+    def is_done(self, ticket: int) -> bool:
+        """Whether a message is dealt with."""
+        return ticket < self._first or ticket in self._done
+
     def connection_lost(self) -> None:
         """Nothing received so far may be acknowledged any more; it still counts until it is done."""
         self._live = self._first + len(self._entries)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
 from paho.mqtt.client import MQTTMessage
@@ -30,8 +30,10 @@ from streamd.edge.connection import Connection, Welcome
 from streamd.edge.dial import ConnectError, Version, Will, dial
 from streamd.edge.inbox import Incoming
 from streamd.edge.outbox import Kind, Outgoing
+from streamd.edge.recall import Mark
 from streamd.edge.receiver import Receiver
 from streamd.edge.sender import Sender
+from streamd.wire.messages import Message
 
 __all__ = ["Incoming", "Kind", "Link"]
 
@@ -47,6 +49,7 @@ class Link:
         birth: retained on `status_topic` after each connect.
         will: retained there when we go, with or without a goodbye.
         status_topic: where they go.
+        marks: of messages that former runs had dealt with; the broker may send them again.
         known_filters: those wanted by former runs under this client id, which the broker's session may still hold.
         random: jitter of the reconnects.
     """
@@ -60,6 +63,7 @@ class Link:
         will: bytes,
         status_topic: str,
         known_filters: Sequence[str] = (),
+        marks: Sequence[Mark] = (),
         random: Random | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -74,6 +78,7 @@ class Link:
             random or Random(),  # noqa: S311 - spreads reconnects, guards nothing
         )
         self._receiver = Receiver(settings.inbox_messages, settings.max_payload_bytes)
+        self._receiver.recall.restore(marks)
         self._sender = Sender(settings.outbox_messages)
         self._asked: dict[int, list[str]] = {}  # packet id -> filters of a subscription without an answer yet
         self._granted: set[str] = set()  # filters that the broker's session holds
@@ -99,6 +104,36 @@ class Link:
     def ready(self) -> bool:
         """Whether it also has granted every subscription."""
         return self.connected and self._granted.issuperset(self._filters)
+
+    @property
+    def dry(self) -> bool:
+        """Whether nothing that arrived waits to be fetched."""
+        return not self._receiver.waiting
+
+    @property
+    def held(self) -> int:
+        """Messages received and not done with."""
+        return self._receiver.held
+
+    @property
+    def all_handed_over(self) -> bool:
+        """Whether everything published so far has left the process, and what is QoS 1 was acknowledged."""
+        return not self._sender.unsent and (self._connection is None or self._connection.idle)
+
+    def marks(self, tickets: Iterable[int]) -> list[Mark]:
+        """What has to be remembered of messages, so that a later run knows them again."""
+        return self._receiver.recall.marks(tickets)
+
+    def unsent_incidents(self) -> list[Message]:
+        """Incidents published so far that the broker has not acknowledged, in order."""
+        unsent = self._sender.unsent_of("incident")
+        return [Message(m.topic, m.payload, "incident", m.retain, m.qos) for m in unsent]
+
+    async def up(self) -> None:
+        """Returns when the broker has taken us in, or nothing is to be received any more."""
+        while self._receiving and not self.connected:
+            self._arrived.clear()
+            await self._arrived.wait()
 
     async def run(self) -> None:
         """Connect, and connect again whenever the connection ends, until `close`."""
@@ -161,6 +196,17 @@ class Link:
         self._sender.put(message, coalesce=not self.connected)
         if self._connection is not None:
             self._connection.wake()
+
+    def publish_message(self, message: Message) -> None:
+        """Queue a message of ours; a newer forecast or score makes an older one of its topic worthless."""
+        self.publish(
+            message.topic,
+            message.payload,
+            qos=message.qos,
+            retain=message.retain,
+            droppable=message.kind in ("forecast", "score"),
+            kind=message.kind,
+        )
 
     def stop_receiving(self) -> None:
         """Take nothing in any more; QoS-1 messages that still come stay with the broker for the next run."""

@@ -97,6 +97,10 @@ class Outbox:
             return None
         return self._pop_droppable()
 
+    def firm(self) -> list[Outgoing]:
+        """What waits and may not be dropped, in order."""
+        return list(self._firm)
+
     def clear(self) -> int:
         """Give up everything; how many that were."""
         count = len(self)

@@ -12,6 +12,7 @@ from paho.mqtt.client import MQTTMessage
 from streamd import metrics
 from streamd.edge.inbox import Inbox, Incoming
 from streamd.edge.ledger import Due, Ledger
+from streamd.edge.recall import Recall, checksum
 
 
 class Receiver:
@@ -27,6 +28,8 @@ class Receiver:
         self._max_payload_bytes = max_payload_bytes
         self._inbox = Inbox(max_payload_bytes)
         self._ledger = Ledger()
+        self.recall = Recall(2 * limit)
+        self._copies: dict[int, int] = {}  # ticket of a message not done -> ticket of its copy, sent again
         self._open = True
 
     @property
@@ -55,6 +58,12 @@ class Receiver:
             metrics.dropped.labels("inbox", "full").inc()
             return []
         ticket = self._ledger.take(message.mid, message.qos)
+        if message.qos:
+            seen = checksum(message._topic, bytes(message.payload))
+            before = self.recall.find(message.mid, seen) if message.dup else None
+            if before is not None:
+                return self._received_again(before, ticket)
+            self.recall.note(message.mid, seen, ticket)
         try:
             topic = message.topic
         except UnicodeDecodeError:
@@ -73,13 +82,23 @@ class Receiver:
         )
         return []
 
+    def _received_again(self, before: int, ticket: int) -> list[Due]:
+        """A copy of a message that is known: it is done when that one is."""
+        metrics.dropped.labels("inbox", "received_before").inc()
+        if self._ledger.is_done(before):
+            return self._ledger.done(ticket)
+        self._copies[before] = ticket
+        return []
+
     def fetch(self) -> list[Incoming]:
         """All that waits, in order."""
         return self._inbox.take()
 
     def done(self, ticket: int) -> list[Due]:
         """A message is dealt with; gives what is to be acknowledged now, in order."""
-        return self._ledger.done(ticket)
+        due = self._ledger.done(ticket)
+        copy = self._copies.pop(ticket, None)
+        return due if copy is None else due + self._ledger.done(copy)
 
     def stop(self) -> None:
         """Take nothing in any more."""
@@ -94,4 +113,5 @@ class Receiver:
         again = self._inbox.take_redelivered()
         for message in again:
             self._ledger.done(message.ticket)
+            self.recall.forget(message.ticket)
         return len(again)

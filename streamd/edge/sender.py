@@ -9,7 +9,7 @@ import logging
 
 from streamd import metrics
 from streamd.edge.connection import MESSAGES_PER_TURN, Connection, Welcome
-from streamd.edge.outbox import Outbox, Outgoing
+from streamd.edge.outbox import Kind, Outbox, Outgoing
 
 IN_FLIGHT = 20  # QoS-1 messages that wait for the broker's answer; the default window of Mosquitto and of paho
 PACKET_OVERHEAD = 32  # bytes around topic, payload and correlation, at most: header, lengths, packet id
@@ -37,6 +37,11 @@ class Sender:
     def unsent(self) -> int:
         """Messages not handed over, or at QoS 1 and not acknowledged."""
         return len(self._outbox) + len(self._in_flight)
+
+    def unsent_of(self, kind: Kind) -> list[Outgoing]:
+        """Of those `unsent`, the ones of a kind that may not be dropped, in the order they were published."""
+        waiting = [*self._in_flight.values(), *self._outbox.firm()]
+        return [message for message in waiting if message.kind == kind]
 
     def put(self, message: Outgoing, *, coalesce: bool) -> None:
         """Queue a message; see `Outbox.put`."""

@@ -99,3 +99,60 @@ def test_a_reply_address_that_nothing_can_be_published_to_is_none(asked: str, an
     (incoming,) = receiver.fetch()
     assert incoming.response_topic == answered
     assert incoming.correlation == b"\x00\x01"
+
+
+def again(mid: int, payload: bytes = b"1") -> MQTTMessage:
+    made = message(mid, payload=payload)
+    made.dup = True
+    return made
+
+
+def test_a_message_that_comes_again_while_it_is_worked_on_is_given_out_once_and_acknowledged_when_it_is_done() -> None:
+    receiver = Receiver(10, 100)
+    receiver.accept(message(1))
+    (fetched,) = receiver.fetch()
+    receiver.connection_lost()
+    receiver.resumed()
+    assert receiver.accept(again(1)) == []
+    assert receiver.waiting == 0
+    assert receiver.done(fetched.ticket) == [Due(1, 1)]
+
+
+def test_a_message_that_comes_again_after_it_was_done_is_acknowledged_at_once() -> None:
+    receiver = Receiver(10, 100)
+    receiver.accept(message(1))
+    (fetched,) = receiver.fetch()
+    receiver.connection_lost()
+    receiver.resumed()
+    assert receiver.done(fetched.ticket) == []
+    assert receiver.accept(again(1)) == [Due(1, 1)]
+    assert receiver.waiting == 0
+
+
+def test_a_message_that_was_let_go_unseen_is_given_out_when_it_comes_again() -> None:
+    receiver = Receiver(10, 100)
+    receiver.accept(message(1))
+    receiver.connection_lost()
+    receiver.resumed()
+    receiver.accept(again(1))
+    assert len(receiver.fetch()) == 1
+
+
+def test_a_repeat_that_says_something_else_is_another_message() -> None:
+    receiver = Receiver(10, 100)
+    receiver.accept(message(1))
+    receiver.fetch()
+    receiver.connection_lost()
+    receiver.resumed()
+    receiver.accept(again(1, payload=b"2"))
+    assert len(receiver.fetch()) == 1
+
+
+def test_what_a_former_run_dealt_with_is_acknowledged_and_not_given_out() -> None:
+    former = Receiver(10, 100)
+    former.accept(message(1))
+    (fetched,) = former.fetch()
+    receiver = Receiver(10, 100)
+    receiver.recall.restore(former.recall.marks([fetched.ticket]))
+    assert receiver.accept(again(1)) == [Due(1, 1)]
+    assert receiver.waiting == 0

@@ -1,0 +1,170 @@
+"""When a checkpoint is worth its bytes, and how it is made without stopping the live path.
+
+The state is marked between two batches and copied in slices while they go on; the journal is flushed up to the mark,
+the file is written on another thread, and only when it is on disk the journal loses what two checkpoints cover.
+Knows costs and order; the engines know what is copied, the store how it is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from streamd import metrics
+from streamd.config import State
+from streamd.engine.engine import Engine
+from streamd.keeper import Keeper
+from streamd.records import Array
+from streamd.store import checkpoint
+from streamd.store.checkpoint import Checkpoint
+from streamd.wire.messages import Message
+
+log = logging.getLogger("streamd.checkpointer")
+
+LOOK_S = 1.0  # how often the costs are looked at
+ROWS_PER_SLICE = 256
+LEAST_BYTES = 1_000_000  # a journal smaller than this is not worth a checkpoint
+
+
+class Journal(Protocol):
+    """Where committed records are; see `store.journal`."""
+
+    def truncate(self, upto: int) -> None: ...
+
+
+class Disk(Protocol):
+    """Runs a blocking call elsewhere, one after the other."""
+
+    async def __call__(self, work: Callable[[], Any]) -> Any: ...
+
+
+class Checkpointer:
+    """Writes checkpoints of all engines at one position.
+
+    Args:
+        folder: of the state.
+        settings: what a checkpoint may cost.
+        engines: by group.
+        keeper: numbers the records.
+        journal: None where nothing is journaled.
+        journal_disk: runs the journal's calls.
+        disk: runs the writing of checkpoints.
+        saved: position of the newest checkpoint there is; None: there is none.
+        unsent: incidents that the link has not got rid of.
+        filters: topics that are subscribed to.
+        replay_s: how long it would take to apply again what was applied since the start, s.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        settings: State,
+        engines: Mapping[str, Engine],
+        keeper: Keeper,
+        journal: Journal | None,
+        journal_disk: Disk,
+        disk: Disk,
+        *,
+        saved: int | None,
+        unsent: Callable[[], Sequence[Message]],
+        filters: Sequence[str],
+        replay_s: Callable[[], float],
+    ) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._engines = engines
+        self._keeper = keeper
+        self._journal = journal
+        self._journal_disk = journal_disk
+        self._disk = disk
+        self._unsent = unsent
+        self._filters = list(filters)
+        self._replay_s = replay_s
+        self._lock = asyncio.Lock()
+        self.saved = saved
+        self.failing = ""  # why checkpoints can't be written; empty when they can
+        self._bytes = 0  # of the newest checkpoint
+        self._journaled = 0  # bytes noted when it was marked
+        self._replayed_s = 0.0
+        self._next = time.monotonic() + settings.checkpoint_s
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write a checkpoint whenever it is due, until stopped."""
+        while not stop.is_set():
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await stop.wait()
+            except TimeoutError:
+                if self.due():
+                    await self.save()
+
+    def due(self) -> bool:
+        """Whether the journal has outgrown the checkpoint or would take too long to replay; without one, the clock."""
+        if self._journal is None:
+            return time.monotonic() >= self._next
+        grown = self._keeper.noted_bytes - self._journaled >= max(self._bytes, LEAST_BYTES)
+        return grown or self._replay_s() - self._replayed_s >= self._settings.recovery_s
+
+    async def save(self) -> bool:
+        """Write a checkpoint if anything happened since the last; false if it can't be written."""
+        async with self._lock:
+            if self._keeper.position == self.saved:
+                return True
+            return await self._save()
+
+    async def _save(self) -> bool:
+        begun = time.perf_counter()
+        snapshots = {name: engine.snapshot() for name, engine in self._engines.items()}
+        position, journaled, replayed_s = self._keeper.position, self._keeper.noted_bytes, self._replay_s()
+        marks = list(self._keeper.marks)
+        unsent = [*self._unsent(), *self._keeper.unpublished()]
+        metrics.checkpoint_pause_seconds.observe(time.perf_counter() - begun)
+        for snapshot in snapshots.values():
+            done = False
+            while not done:
+                await asyncio.sleep(0)
+                sliced = time.perf_counter()
+                done = snapshot.copy(ROWS_PER_SLICE)
+                metrics.checkpoint_pause_seconds.observe(time.perf_counter() - sliced)
+        if not await self._keeper.flush():
+            return False
+        arrays: dict[str, Array] = {
+            f"{name}/{key}": array for name, snapshot in snapshots.items() for key, array in snapshot.arrays.items()
+        }
+        meta = {
+            "groups": {name: snapshot.meta for name, snapshot in snapshots.items()},
+            "filters": self._filters,
+            "marks": [list(mark) for mark in marks],
+            "unsent": [[m.topic, m.payload.decode(), m.retain, m.qos] for m in unsent],
+        }
+        state = Checkpoint(position, arrays, meta)
+        try:
+            self._bytes = await self._disk(lambda: self._write(state))
+        except OSError as error:
+            metrics.checkpoints.labels("failed").inc()
+            if not self.failing:
+                log.error("action=checkpoint_failed folder=%s error=%r", self._folder, str(error))
+            self.failing = str(error)
+            return False
+        before, self.saved, self.failing = self.saved, position, ""
+        self._journaled, self._replayed_s = journaled, replayed_s
+        self._next = time.monotonic() + self._settings.checkpoint_s
+        metrics.checkpoints.labels("written").inc()
+        metrics.checkpoint_time.set_to_current_time()
+        metrics.checkpoint_bytes.set(self._bytes)
+        metrics.checkpoint_written_bytes.inc(self._bytes)
+        metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
+        log.info("action=checkpoint position=%d bytes=%d", position, self._bytes)
+        if self._journal is not None and before is not None:
+            journal, upto = self._journal, before
+            # up to the checkpoint before this one: if this one turns out damaged, that one and the rest still do
+            await self._journal_disk(lambda: journal.truncate(upto))
+        return True
+
+    def _write(self, state: Checkpoint) -> int:
+        """Bytes of the file that now holds the state."""
+        return checkpoint.save(self._folder, state, self._settings.keep, created=time.time()).stat().st_size

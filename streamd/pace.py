@@ -1,0 +1,92 @@
+"""When to commit: seldom enough for an SD card, soon enough that the broker's window does not stand still.
+
+A broker sends only so many messages (its window) ahead of our acknowledgements, and we acknowledge after a commit; a
+window that is smaller than what arrives between two commits would cap the rate. How large it is nobody tells, so it is
+found out: when nothing comes any more although so many messages wait for their acknowledgement, a commit is made at
+once; if more comes right after it, the window was what held things up. Pure: the time is an argument.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SMALLEST_WINDOW = 20  # messages; Mosquitto's default
+STALL_S = 0.01  # nothing came for so long although there was nothing else to do: it is held back
+ANSWER_S = 0.05  # what comes so soon after the acknowledgements had waited for them
+REPEATS = 3  # timed commits in a row that ended the same stall show a window that is smaller than was thought
+
+
+@dataclass(frozen=True, slots=True)
+class _Commit:
+    time: float
+    pending: int
+    early: bool
+
+
+class Pace:
+    """Decides for one link and one journal.
+
+    Args:
+        commit_s: a record waits no longer than this.
+        commit_frames: no more frames than this wait.
+        largest_window: messages that the broker can have ahead at most, by our own limit.
+    """
+
+    def __init__(self, commit_s: float, commit_frames: int, largest_window: int) -> None:
+        self._commit_s = commit_s
+        self._commit_frames = commit_frames
+        self._largest = largest_window
+        self.window = min(SMALLEST_WINDOW, largest_window)  # messages; the best guess
+        self.held_back = 0  # times that the window turned out to be what held things up
+        self._frames = 0
+        self._oldest: float | None = None
+        self._last_arrival = 0.0
+        self._commit: _Commit | None = None  # the last one, while its answer may still come
+        self._stalls: list[int] = []  # messages that waited at timed commits which ended a stall
+
+    def noted(self, frames: int, now: float) -> None:
+        """A record of so many frames waits for its commit."""
+        self._frames += frames
+        if self._oldest is None:
+            self._oldest = now
+
+    def arrived(self, now: float) -> None:
+        """Messages came in."""
+        commit, self._commit = self._commit, None
+        if commit is not None:
+            self._learn(commit, answered=now - commit.time <= ANSWER_S)
+        self._last_arrival = now
+
+    def due_s(self, now: float, pending: int, dry: bool) -> float | None:
+        """Seconds until the next commit; None while nothing waits.
+
+        Args:
+            pending: messages that are not acknowledged.
+            dry: all that arrived is applied, so there is nothing else to do.
+        """
+        if self._oldest is None:
+            return None
+        if self._frames >= self._commit_frames:
+            return 0.0
+        due = self._oldest + self._commit_s - now
+        if dry and pending >= self.window:
+            due = min(due, self._last_arrival + STALL_S - now)
+        return max(due, 0.0)
+
+    def committed(self, now: float, pending: int) -> None:
+        """All that waited is committed; `pending` messages are acknowledged now."""
+        stalled = now - self._last_arrival >= STALL_S
+        in_time = self._oldest is not None and now - self._oldest >= self._commit_s
+        early = pending >= self.window and not in_time and self._frames < self._commit_frames
+        self._commit = _Commit(now, pending, early) if stalled else None
+        self._frames, self._oldest = 0, None
+
+    def _learn(self, commit: _Commit, *, answered: bool) -> None:
+        if commit.early and answered:
+            self.held_back += 1
+        elif commit.early:
+            self.window = min(2 * self.window, self._largest)
+        elif answered and 0 < commit.pending < self.window:
+            self._stalls = [n for n in self._stalls if n == commit.pending] + [commit.pending]
+            if len(self._stalls) == REPEATS:
+                self.window, self._stalls = commit.pending, []
