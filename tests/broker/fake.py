@@ -6,6 +6,7 @@ Knows the frame of an MQTT packet; keeps no sessions and routes nothing.
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -30,15 +31,16 @@ def publish(level: int, mid: int, topic: bytes = b"in/a", payload: bytes = b"1")
 class FakeBroker:
     """Answers CONNECT as told and notes what else it gets: (packet type, body), with 0 for a connection that ended."""
 
-    def __init__(self, answer: Answer = accept) -> None:
+    def __init__(self, answer: Answer = accept, *, tls: ssl.SSLContext | None = None) -> None:
         self.answer = answer
+        self._tls = tls
         self.levels: list[int] = []  # of each CONNECT
         self._packets: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> FakeBroker:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
         self.port: int = self._server.sockets[0].getsockname()[1]
         return self
 

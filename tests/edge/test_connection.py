@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from paho.mqtt.client import MQTTMessage
 
-from streamd.config import Mqtt
+from streamd.config import Mqtt, Tls
 from streamd.edge import connection as connections
 from streamd.edge.connection import Connection, Welcome
 from streamd.edge.dial import ConnectError, Will, dial
 from streamd.edge.outbox import Outgoing
+from tests.broker.certificates import make
 from tests.broker.fake import CONNACK, DISCONNECT, PUBACK, PUBLISH, SUBSCRIBE, Answer, FakeBroker, accept, publish
 
 
@@ -54,9 +57,9 @@ class Recorder:
         self.changed.clear()
 
 
-async def open_to(broker: FakeBroker) -> tuple[Connection, Recorder]:
+async def open_to(broker: FakeBroker, tls: Tls | None = None) -> tuple[Connection, Recorder]:
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    client = await dial(Mqtt(port=broker.port), "5", Will("status", b"offline"), never)
+    client = await dial(Mqtt(port=broker.port, tls=tls), "5", Will("status", b"offline"), never)
     recorder = Recorder()
     recorder.connection = Connection(client, recorder)
     return recorder.connection, recorder
@@ -135,6 +138,23 @@ def test_nothing_is_read_while_paused_and_everything_afterwards() -> None:
             while len(recorder.messages) < 500:
                 await recorder.told()
             assert [message.mid for message in recorder.messages] == list(range(1, 501))
+            connection.abort()
+
+    asyncio.run(body())
+
+
+def test_packets_that_share_a_tls_record_are_all_read_though_the_socket_has_nothing_more(tmp_path: Path) -> None:
+    async def body() -> None:
+        folder = make(tmp_path)
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(folder / "server.crt", folder / "server.key")
+        async with FakeBroker(tls=context) as broker, asyncio.TaskGroup() as tasks:
+            connection, recorder = await open_to(broker, Tls(ca_file=str(folder / "ca.crt")))
+            tasks.create_task(connection.run(), name="connection")
+            await recorder.told()
+            broker.send(b"".join(publish(5, mid) for mid in range(1, 501)))  # 6 KB; a record takes 16
+            while len(recorder.messages) < 500:
+                await recorder.told()
             connection.abort()
 
     asyncio.run(body())
