@@ -94,29 +94,26 @@ class Align:
         """
         if reading.time is not None and reading.time > arrival + self.settings.max_future_s:
             return "future"
-        lane = self._lane(reading.stream)
+        lane = self._lanes.get(reading.stream)
         if lane is None:
-            return "too_many_streams"
+            lane = _Lane(self.last_time(reading.stream))
+            if lane.last_time == -math.inf and self.streams >= self.settings.max_streams:
+                return "too_many_streams"
         refusal = self._know(reading)
         if refusal is not None:
             return refusal
-        if join_s is not None:
-            return self._join(lane, reading, arrival, ticket, join_s)
-        if reading.time is None:
-            time = max(arrival, lane.last_time + SAME_TIME_STEP)
-        elif reading.time > lane.last_time:
-            time = reading.time
-        else:
-            return "double" if reading.time == lane.last_time else "late"
-        frame = _Frame(reading.stream, time, arrival, [math.nan] * len(self.channels), [ticket])
-        self._fill(frame, reading)
-        self._enqueue(lane, frame)
-        return None
+        if reading.stream not in self._lanes:
+            self._lanes[reading.stream] = lane
+            self.streams += lane.last_time == -math.inf
+        if join_s is not None:  # also of a part that comes too late: the next frame waits for its channels
+            lane.heard.update(self._places(reading))
+        return self._place(lane, reading, arrival, ticket, join_s)
 
     def expire(self, now: float) -> None:
         """Complete the frames whose missing parts have been waited for long enough; `now` in s since the epoch."""
         for stream, lane in list(self._joining.items()):
-            if lane.parts is not None and lane.deadline <= now:
+            # before its arrival: the clock was set back, and the deadline may be hours away
+            if lane.parts is not None and (lane.deadline <= now or now < lane.parts.arrival):
                 self._complete(stream, lane, lane.parts)
 
     def deadline(self) -> float | None:
@@ -140,17 +137,6 @@ class Align:
         tickets = tuple(ticket for f in frames for ticket in f.tickets)
         return Work(batch, tickets, np.array([f.arrival for f in frames]))
 
-    def _lane(self, stream: str) -> _Lane | None:
-        lane = self._lanes.get(stream)
-        if lane is None:
-            last = self.last_time(stream)
-            if last == -math.inf:
-                if self.streams >= self.settings.max_streams:
-                    return None
-                self.streams += 1
-            lane = self._lanes[stream] = _Lane(last)
-        return lane
-
     def _know(self, reading: Reading) -> Refusal | None:
         """Make sure that the reading's channels are known, as far as they may be."""
         unknown = [name for name in reading.values if name not in self._index]
@@ -165,47 +151,58 @@ class Align:
         self.channels += tuple(unknown)
         return None
 
-    def _fill(self, frame: _Frame, reading: Reading) -> None:
-        frame.values += [math.nan] * (len(self.channels) - len(frame.values))
-        for name, value in reading.values.items():
-            at = self._index.get(name)
-            if at is not None:
-                frame.values[at] = value
+    def _places(self, reading: Reading) -> list[int]:
+        return [at for name in reading.values if (at := self._index.get(name)) is not None]
 
-    def _join(self, lane: _Lane, reading: Reading, arrival: float, ticket: int, join_s: float) -> Refusal | None:
-        lane.heard.update(at for name in reading.values if (at := self._index.get(name)) is not None)
+    def _place(
+        self, lane: _Lane, reading: Reading, arrival: float, ticket: int, join_s: float | None
+    ) -> Refusal | None:
+        """Put a reading into the frame that waits for it, or into a new one."""
         parts = lane.parts
-        if parts is not None and not self._belongs(lane, parts, reading):
+        newest = lane.last_time if parts is None else parts.time
+        if parts is not None and join_s is not None and self._belongs(lane, parts, reading):
+            if reading.time is not None and all(self._has(parts, at) for at in self._places(reading)):
+                return "double"
+            self._fill(parts, reading, ticket)
+            self._complete_if_full(reading.stream, lane, parts)
+            return None
+        if reading.time is not None and reading.time <= newest:
+            return "double" if reading.time == newest else "late"
+        if parts is not None:  # nothing that is older than this one is taken any more
             self._complete(reading.stream, lane, parts)
-            parts = None
-        if parts is None:
-            time = max(arrival, lane.last_time + SAME_TIME_STEP) if reading.time is None else reading.time
-            if time <= lane.last_time:
-                return "double" if time == lane.last_time else "late"
-            parts = lane.parts = _Frame(reading.stream, time, arrival, [], [])
-            lane.timed, lane.deadline = reading.time is not None, arrival + join_s
-            self._joining[reading.stream] = lane
-        elif lane.timed and reading.time is not None and reading.time < parts.time:
-            return "late"
-        self._fill(parts, reading)
-        parts.tickets.append(ticket)
-        # before the first frame is complete nobody knows which channels the stream has
-        if lane.settled and not any(math.isnan(parts.values[at]) for at in lane.heard):
-            self._complete(reading.stream, lane, parts)
+        time = max(arrival, newest + SAME_TIME_STEP) if reading.time is None else reading.time
+        frame = _Frame(reading.stream, time, arrival, [], [])
+        self._fill(frame, reading, ticket)
+        if join_s is None:
+            self._enqueue(lane, frame)
+            return None
+        lane.parts, lane.timed, lane.deadline = frame, reading.time is not None, arrival + join_s
+        self._joining[reading.stream] = lane
+        self._complete_if_full(reading.stream, lane, frame)
         return None
 
     def _belongs(self, lane: _Lane, parts: _Frame, reading: Reading) -> bool:
-        """Whether a reading is a part of the frame that waits: of its time, and nothing that it has already."""
-        if lane.timed != (reading.time is not None):
-            return False
-        if reading.time is not None and reading.time > parts.time:
-            return False
-        if reading.time is not None and reading.time < parts.time:
-            return True  # late for this frame and for any other: `_join` refuses it and the frame goes on waiting
-        have = parts.values
-        return all(
-            (at := self._index.get(name)) is None or at >= len(have) or math.isnan(have[at]) for name in reading.values
-        )
+        """Whether a reading is a part of the frame that waits: of its time or, where there is none, all new to it."""
+        if lane.timed:
+            return reading.time == parts.time
+        return reading.time is None and not any(self._has(parts, at) for at in self._places(reading))
+
+    def _has(self, frame: _Frame, at: int) -> bool:
+        return at < len(frame.values) and not math.isnan(frame.values[at])
+
+    def _fill(self, frame: _Frame, reading: Reading, ticket: int) -> None:
+        """What the frame has already it keeps: the first value of a time counts."""
+        frame.values += [math.nan] * (len(self.channels) - len(frame.values))
+        for name, value in reading.values.items():
+            at = self._index.get(name)
+            if at is not None and math.isnan(frame.values[at]):
+                frame.values[at] = value
+        frame.tickets.append(ticket)
+
+    def _complete_if_full(self, stream: str, lane: _Lane, parts: _Frame) -> None:
+        # before the first frame is complete nobody knows which channels the stream has
+        if lane.settled and all(self._has(parts, at) for at in lane.heard):
+            self._complete(stream, lane, parts)
 
     def _complete(self, stream: str, lane: _Lane, parts: _Frame) -> None:
         del self._joining[stream]

@@ -1,0 +1,7 @@
+"""What tests of the network share."""
+
+from __future__ import annotations
+
+import torch
+
+torch.set_num_threads(1)  # the machine that tests is small, and matrices this small gain nothing from more
