@@ -316,6 +316,7 @@ class Link:
             again = self._receiver.resumed()
         else:
             self._granted.clear()
+            self._receiver.session_lost()
         log.info(
             "action=connected host=%s port=%d protocol=%s session=%s redelivered=%d outbox=%d",
             self._settings.host,

@@ -87,8 +87,10 @@ class Receiver:
         metrics.dropped.labels("inbox", "received_before").inc()
         if self._ledger.is_done(before):
             return self._ledger.done(ticket)
+        older = self._copies.get(before)
         self._copies[before] = ticket
-        return []
+        # An older copy will not be done by anybody else, and acknowledgements would wait for it for ever.
+        return [] if older is None else self._ledger.done(older)
 
     def fetch(self) -> list[Incoming]:
         """All that waits, in order."""
@@ -115,3 +117,7 @@ class Receiver:
             self._ledger.done(message.ticket)
             self.recall.forget(message.ticket)
         return len(again)
+
+    def session_lost(self) -> None:
+        """The broker sends nothing again: its packet ids begin anew, and mean other messages from now on."""
+        self.recall = Recall(2 * self._limit)

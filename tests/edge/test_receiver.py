@@ -156,3 +156,38 @@ def test_what_a_former_run_dealt_with_is_acknowledged_and_not_given_out() -> Non
     receiver.recall.restore(former.recall.marks([fetched.ticket]))
     assert receiver.accept(again(1)) == [Due(1, 1)]
     assert receiver.waiting == 0
+
+
+def test_a_message_that_comes_again_on_each_of_several_connections_does_not_hold_up_what_follows() -> None:
+    receiver = Receiver(10, 100)
+    receiver.accept(message(1))
+    (first,) = receiver.fetch()
+    for _ in range(3):
+        receiver.connection_lost()
+        receiver.resumed()
+        assert receiver.accept(again(1)) == []
+    receiver.accept(message(2, payload=b"2"))
+    (second,) = receiver.fetch()
+    assert receiver.done(second.ticket) == []
+    assert receiver.done(first.ticket) == [Due(1, 1), Due(2, 1)]
+    assert receiver.held == 0
+
+
+def test_a_copy_that_comes_twice_over_one_connection_is_not_acknowledged_early() -> None:
+    receiver = Receiver(10, 100)
+    receiver.accept(message(1))
+    (fetched,) = receiver.fetch()
+    assert receiver.accept(again(1)) == []
+    assert receiver.accept(again(1)) == []
+    assert receiver.done(fetched.ticket)[0] == Due(1, 1)
+    assert receiver.held == 0
+
+
+def test_after_a_lost_session_a_packet_id_means_another_message_whatever_it_says() -> None:
+    receiver = Receiver(10, 100)
+    receiver.accept(message(1, payload=b"21.5"))
+    receiver.fetch()
+    receiver.connection_lost()
+    receiver.session_lost()
+    receiver.accept(again(1, payload=b"21.5"))  # its first sending was lost on the way
+    assert receiver.waiting == 1
