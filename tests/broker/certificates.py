@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def make(folder: Path) -> Path:
-    """Authorities `ca` and `other-ca`; `server` and `client` of the one, `stranger` of the other: .crt and .key each."""
+    """Authorities `ca` and `other-ca`; `server` and `client` of the one, `stranger` of the other: .crt and .key."""
 
     def openssl(*arguments: str) -> None:
         subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
