@@ -108,6 +108,7 @@ class Outcome:
     warming: F64  # [B] progress of the warm-up, 1.0 when the score is calibrated
     incidents: tuple[Incident, ...] = ()
     reports: tuple[Report, ...] = ()
+    repaired: int = 0  # hidden states that were not finite or out of bounds, and were set right
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,32 +13,25 @@ import numpy as np
 
 from streamd.config import Group
 from streamd.engine import features
+from streamd.engine.hidden import Hidden, repair
 from streamd.engine.incidents import Incidents
 from streamd.engine.intervals import Intervals
 from streamd.engine.learner import Learner, Trainer
 from streamd.engine.memory import Memory
 from streamd.engine.recent import Recent
-from streamd.engine.rows import Rows, column
+from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
 from streamd.engine.score import Score
 from streamd.engine.slots import Slots, Timing
 from streamd.model import network
 from streamd.model.network import Shape
-from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from streamd.records import F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
 
 PLANES = 3  # level, change, seen: what each channel brings to the network
 DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
 FIRST_ROWS = 16
-
-
-class Hidden(Rows):
-    """State of the network, one per stream."""
-
-    h: F32 = column("L", "K", dtype=np.float32)
-    c: F32 = column("L", "K", dtype=np.float32)
-    generation: I64 = column(dtype=np.int64)  # of the weights that made it
 
 
 class Engine:
@@ -124,7 +117,7 @@ class Engine:
         last = self.scale.last[slots]
         self.scale.learn(slots, values, changes, trust)
         self.intervals.learn(slots, n, errors, self.scale.step_spread(slots), trust, self.settings.coverage)
-        mean = self._predict(slots, n, batch.times, steps, values, last, trust)
+        mean, repaired = self._predict(slots, n, batch.times, steps, values, last, trust)
         half = self.intervals.half_width(slots, self.settings.coverage)
         self.intervals.remember(slots, n, mean, half)
 
@@ -147,6 +140,7 @@ class Engine:
             warming=self.score.warming(slots),
             incidents=incidents,
             reports=reports,
+            repaired=repaired,
         )
 
     def _judge(self, slots: I64, errors: F64, interval: F64) -> tuple[F64, F64, F64]:
@@ -164,29 +158,38 @@ class Engine:
         self.score.learn(slots, worst, known, trust)
         return score, parts, trust
 
-    def _predict(self, slots: I64, n: I64, times: F64, steps: F64, values: F64, last: F64, trust: F64) -> F64:
-        """One step of the network; the forecast's mean [B, H, C]."""
+    def _predict(
+        self, slots: I64, n: I64, times: F64, steps: F64, values: F64, last: F64, trust: F64
+    ) -> tuple[F64, int]:
+        """One step of the network; the forecast's mean [B, H, C], and how many hidden states had to be repaired."""
         step_spread = self.scale.step_spread(slots)
         base = self.scale.last[slots]
         level = features.bounded((values - self.scale.mean[slots]) / self.scale.spread(slots))
         change = features.bounded((values - last) / step_spread[:, 0])
         seen = np.isfinite(values).astype(np.float32)
         clock = features.clock(times, steps)
-        self._refresh(slots, n)
+        repaired = self._refresh(slots, n)
         h, c = self.hidden.h[slots], self.hidden.c[slots]
         self.recent.mark(slots, n, h, c)
         x = features.compose(level, change, seen, clock)
         correction, h, c = network.step(self.learner.weights, self.learner.shape, x, h, c)
+        repaired += repair(h, c)
         self.hidden.h[slots], self.hidden.c[slots] = h, c
         self.recent.record(slots, n, values, base, level, change, seen, clock, trust)
-        return base[:, None, :] + correction * step_spread
+        if not np.abs(correction).max(initial=0.0) <= features.LIMIT:  # also where it is NaN
+            correction = features.bounded(correction)  # as the targets are that it learns from
+        return base[:, None, :] + correction * step_spread, repaired
 
-    def _refresh(self, slots: I64, n: I64) -> None:
-        """Replay the last frames of streams whose hidden state was made by weights that are no longer in use."""
+    def _refresh(self, slots: I64, n: I64) -> int:
+        """Replay the last frames of streams whose hidden state was made by weights that are no longer in use.
+
+        Returns:
+            how many hidden states had to be repaired.
+        """
         generation = self.learner.generation
         stale = self.hidden.generation[slots] != generation
         if not stale.any():
-            return
+            return 0
         slots, n = slots[stale], n[stale]
         self.hidden.generation[slots] = generation
         recent, stride, R = self.recent, self.recent.stride, self.recent.sizes["R"]
@@ -195,7 +198,8 @@ class Engine:
         has_any = n > begin
         slots, n, begin = slots[has_any], n[has_any], begin[has_any]
         if not len(slots):
-            return
+            return 0
+        repaired = 0
         starts = slots, begin // stride % recent.sizes["S"]
         h, c = recent.start_h[starts], recent.start_c[starts]
         for back in range(int((n - begin).max()), 0, -1):
@@ -203,8 +207,11 @@ class Engine:
             at = slots[on], (n[on] - back) % R
             recent.mark(slots[on], n[on] - back, h[on], c[on])
             x = features.compose(recent.level[at], recent.change[at], recent.seen[at], recent.clock[at])
-            _, h[on], c[on] = network.step(self.learner.weights, self.learner.shape, x, h[on], c[on])
+            _, h_on, c_on = network.step(self.learner.weights, self.learner.shape, x, h[on], c[on])
+            repaired += repair(h_on, c_on)
+            h[on], c[on] = h_on, c_on
         self.hidden.h[slots], self.hidden.c[slots] = h, c
+        return repaired
 
     def _remember_windows(self, slots: I64, n: I64) -> None:
         """Put the windows that are complete with frames n into the replay memory."""

@@ -14,9 +14,11 @@ CLOCK = 5  # time features: time since the last frame, and the phase in the day 
 DAY_S, WEEK_S = 86_400.0, 604_800.0
 
 
-def bounded(values: F64) -> F32:
+def bounded(values: F64 | F32) -> F32:
     """Scaled values within the limit, 0 for NaN."""
-    return np.clip(np.nan_to_num(values, nan=0.0, posinf=LIMIT, neginf=-LIMIT), -LIMIT, LIMIT).astype(np.float32)
+    finite = np.nan_to_num(values, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
+    limited: F32 = np.clip(finite, -LIMIT, LIMIT).astype(np.float32)
+    return limited
 
 
 def clock(times: F64, steps: F64) -> F32:

@@ -15,7 +15,7 @@ import numpy as np
 
 from streamd.config import Training
 from streamd.engine.memory import Memory
-from streamd.model.network import Shape, Weights, distance, from_arrays, init, to_arrays, widen
+from streamd.model.network import Shape, Weights, distance, from_arrays, init, is_finite, to_arrays, widen
 from streamd.model.training import Candidate, Job, Optimizer, Windows, fresh_optimizer, train
 from streamd.records import Array, Report
 
@@ -88,7 +88,10 @@ class Learner:
         """Take the candidate over if it is not worse than the weights in use; drop it otherwise."""
         candidate = self._trainer.result()
         self._job = None
-        finite = all(map(math.isfinite, (candidate.loss, candidate.held_back_after)))
+        losses = candidate.loss, candidate.held_back_before, candidate.held_back_after
+        # the losses may be finite by luck: a weight behind a gate that is shut, a moment that has not told yet
+        moments = candidate.optimizer.first, candidate.optimizer.second
+        finite = all(map(math.isfinite, losses)) and all(map(is_finite, (candidate.weights, *moments)))
         accepted = finite and candidate.held_back_after <= candidate.held_back_before
         if accepted:
             self.weights, self._optimizer = candidate.weights, candidate.optimizer

@@ -130,6 +130,11 @@ def widen(weights: Weights, old: Shape, new: Shape) -> Weights:
     return more
 
 
+def is_finite(weights: Weights) -> bool:
+    """Whether every number is one."""
+    return all(bool(tensor.isfinite().all()) for tensor in weights.values())
+
+
 def distance(a: Weights, b: Weights) -> float:
     """How far apart two sets of weights are, relative to the size of the first."""
     apart = sum(float((a[name] - b[name]).square().sum()) for name in a)
