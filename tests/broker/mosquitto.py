@@ -41,6 +41,7 @@ class Mosquitto:
         persistence: sessions, retained and queued messages are on disk after each change, so that they survive `kill`.
         tls: serve TLS only, and ask clients for a certificate.
         passwords: user name -> password; nobody else gets in. None: everybody does.
+        log_packets: put each packet into `log`; not where it is fast, as reading the log costs this process time.
         extra: more lines of config.
     """
 
@@ -53,6 +54,7 @@ class Mosquitto:
         persistence: bool = False,
         tls: Certificates | None = None,
         passwords: Mapping[str, str] | None = None,
+        log_packets: bool = True,
         extra: Sequence[str] = (),
     ) -> None:
         self._folder = folder
@@ -62,7 +64,10 @@ class Mosquitto:
         self._running = threading.Event()
         self.port = _free_port()
         folder.mkdir(parents=True, exist_ok=True)
-        lines = [f"listener {self.port} {self.host}", "log_dest stderr", "log_type all", f"persistence {persistence}"]
+        lines = [f"listener {self.port} {self.host}", "log_dest stderr", f"persistence {persistence}"]
+        lines += [f"log_type {kind}" for kind in ("error", "warning", "notice", "information")]
+        if log_packets:
+            lines.append("log_type all")
         if os.geteuid() == 0:
             lines.append("user root")  # else it gives up the right to read what the test wrote
         if persistence:
@@ -103,7 +108,7 @@ class Mosquitto:
         assert self._process is None, "runs already"
         self._running.clear()
         self._process = subprocess.Popen(
-            [_program("mosquitto"), "-c", str(self._config)],
+            [program("mosquitto"), "-c", str(self._config)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -160,11 +165,11 @@ class Mosquitto:
         path = self._folder / "passwords"
         path.write_text("".join(f"{user}:{password}\n" for user, password in passwords.items()))
         path.chmod(0o600)
-        subprocess.run([_program("mosquitto_passwd"), "-U", str(path)], check=True, capture_output=True)
+        subprocess.run([program("mosquitto_passwd"), "-U", str(path)], check=True, capture_output=True)
         return path
 
 
-def _program(name: str) -> str:
+def program(name: str) -> str:
     """Where it is; Debian puts servers where a user's PATH does not look."""
     path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
     if path is None:
