@@ -25,9 +25,11 @@ from streamd.engine.engine import Engine
 from streamd.keeper import Keeper
 from streamd.model.training import Candidate, Job, train
 from streamd.pace import Pace
+from streamd.residency import Residency
 from streamd.store import checkpoint, folders, lock
 from streamd.store.checkpoint import Checkpoint
 from streamd.store.journal import Journal
+from streamd.store.spill import Spill
 from streamd.wire import commands, outcomes
 from streamd.wire.readings import Decoder
 from streamd.wire.topics import Router, TemplateError
@@ -36,6 +38,7 @@ from streamd.worker import Worker
 log = logging.getLogger("streamd.app")
 
 JOURNAL = "journal.sqlite"
+SPILL = "spill.sqlite"
 RECORDS_PER_TURN = 200  # applied between two looks at the event loop while recovering
 DRAIN_S = 10.0  # what is left in the outbox at the end may take so long
 
@@ -100,6 +103,7 @@ class App:
                 finally:
                     if self._journal is not None:
                         await journal_disk(self._journal.close)
+                    await journal_disk(self._spill.close)
             log.info("action=stopped")
 
     async def _recover(self, thread: TrainingThread[Job, Candidate], journal_disk: Disk) -> None:
@@ -127,6 +131,12 @@ class App:
             if loaded.created is not None:
                 metrics.checkpoint_time.set(loaded.created)
             log.info("action=resume state=%s position=%d streams=%d", self._folder, kept.position, self._streams())
+        self._spill = await journal_disk(lambda: Spill.open(self._folder / SPILL))
+        await journal_disk(lambda: self._spill.rollback(self._position))
+        self._residencies = {
+            name: Residency(name, engine, self._spill, journal_disk, engine.settings.max_resident_streams)
+            for name, engine in self._engines.items()
+        }
         if self._config.state.durability == "journal":
             await self._replay_journal(journal_disk)
         self._budget = Budget(
@@ -141,7 +151,9 @@ class App:
             entries = await journal_disk(lambda: list(islice(journal.entries(self._position), RECORDS_PER_TURN)))
             if not entries:
                 break
-            found = recovery.replay(entries, self._engines, journal.published, prefix=self._config.mqtt.prefix)
+            found = await recovery.replay(
+                entries, self._engines, self._residencies, journal.published, prefix=self._config.mqtt.prefix
+            )
             self._again += found.messages
             self._marks.extend(found.marks)
             self._position = entries[-1].position
@@ -218,6 +230,7 @@ class App:
                 self._trainers[name],
                 self._budget,
                 self._keeper,
+                self._residencies[name],
                 prefix=mqtt.prefix,
                 stream_series=self._config.http.stream_series,
             )
@@ -228,6 +241,8 @@ class App:
             state,
             self._engines,
             self._keeper,
+            list(self._residencies.values()),
+            self._spill,
             self._journal,
             journal_disk,
             disk,
@@ -294,7 +309,7 @@ class App:
         if decoded.readings:
             worker = self._workers[source.group]
             joined = route.channel is not None
-            worker.take(decoded.readings, source, joined=joined, arrival=message.arrival, ticket=message.ticket)
+            await worker.take(decoded.readings, source, joined=joined, arrival=message.arrival, ticket=message.ticket)
         else:
             self._link.done(message.ticket)
 
@@ -339,7 +354,7 @@ class App:
         self._budget.spent(cpu_s)
 
     def _streams(self) -> int:
-        return sum(len(engine.slots) for engine in self._engines.values())
+        return sum(engine.known for engine in self._engines.values())
 
     def _unready(self) -> list[str]:
         """Why the daemon is not ready to be relied on; empty when it is."""

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,8 +20,10 @@ from streamd.config import State
 from streamd.engine.engine import Engine
 from streamd.keeper import Keeper
 from streamd.records import Array
+from streamd.residency import Residency
 from streamd.store import checkpoint
 from streamd.store.checkpoint import Checkpoint
+from streamd.store.sqlite import StoreError
 from streamd.wire.messages import Message
 
 log = logging.getLogger("streamd.checkpointer")
@@ -34,6 +37,12 @@ class Journal(Protocol):
     """Where committed records are; see `store.journal`."""
 
     def truncate(self, upto: int) -> None: ...
+
+
+class Spill(Protocol):
+    """Rows of streams that left memory; see `store.spill`."""
+
+    def forget(self, before: int) -> None: ...
 
 
 class Disk(Protocol):
@@ -50,6 +59,8 @@ class Checkpointer:
         settings: what a checkpoint may cost.
         engines: by group.
         keeper: numbers the records.
+        residencies: of the same groups; nothing is marked while a row is on its way to the disk.
+        spill: whose old versions go when no checkpoint needs them any more.
         journal: None where nothing is journaled.
         journal_disk: runs the journal's calls.
         disk: runs the writing of checkpoints.
@@ -65,6 +76,8 @@ class Checkpointer:
         settings: State,
         engines: Mapping[str, Engine],
         keeper: Keeper,
+        residencies: Sequence[Residency],
+        spill: Spill,
         journal: Journal | None,
         journal_disk: Disk,
         disk: Disk,
@@ -78,6 +91,8 @@ class Checkpointer:
         self._settings = settings
         self._engines = engines
         self._keeper = keeper
+        self._residencies = residencies
+        self._spill = spill
         self._journal = journal
         self._journal_disk = journal_disk
         self._disk = disk
@@ -117,8 +132,11 @@ class Checkpointer:
             return await self._save()
 
     async def _save(self) -> bool:
-        begun = time.perf_counter()
-        snapshots = {name: engine.snapshot() for name, engine in self._engines.items()}
+        async with AsyncExitStack() as still:
+            for residency in self._residencies:
+                await still.enter_async_context(residency.lock)
+            begun = time.perf_counter()
+            snapshots = {name: engine.snapshot() for name, engine in self._engines.items()}
         position, journaled, replayed_s = self._keeper.position, self._keeper.noted_bytes, self._replay_s()
         marks = list(self._keeper.marks)
         unsent = [*self._unsent(), *self._keeper.unpublished()]
@@ -159,11 +177,18 @@ class Checkpointer:
         metrics.checkpoint_written_bytes.inc(self._bytes)
         metrics.checkpoint_seconds.observe(time.perf_counter() - begun)
         log.info("action=checkpoint position=%d bytes=%d", position, self._bytes)
-        if self._journal is not None and before is not None:
-            journal, upto = self._journal, before
+        if before is not None:
             # up to the checkpoint before this one: if this one turns out damaged, that one and the rest still do
-            await self._journal_disk(lambda: journal.truncate(upto))
+            await self._journal_disk(lambda: self._forget(before))
         return True
+
+    def _forget(self, upto: int) -> None:
+        try:
+            if self._journal is not None:
+                self._journal.truncate(upto)
+            self._spill.forget(upto)
+        except StoreError as error:
+            log.warning("action=truncate_failed upto=%d reason=%r", upto, str(error))  # done with the next checkpoint
 
     def _write(self, state: Checkpoint) -> int:
         """Bytes of the file that now holds the state."""

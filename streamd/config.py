@@ -94,7 +94,8 @@ class Group(Section, frozen=True):
     channels: tuple[str, ...] | Literal["auto"] = "auto"
     horizon_steps: Annotated[int, Meta(ge=1, le=1000)] = 12
     coverage: Share = 0.9
-    max_streams: Count = 10_000
+    max_streams: Count = 10_000  # known; a reading of one more is dropped
+    max_resident_streams: Count = 10_000  # in memory; those silent for longest wait on the disk
     max_channels: Count = 128
     max_future_s: Positive = 300.0  # readings further ahead of our clock are dropped
     max_batch: Count = 256

@@ -115,5 +115,6 @@ window_commits = Gauge(
     "Commits made early because the broker's window stood still.",
     registry=registry,
 )
+spilled = Counter("streamd_spilled_streams", "Streams that left memory for the disk.", ["group"], registry=registry)
 recovered = Counter("streamd_recovered_records", "Journal records applied again at the start.", registry=registry)
 checkpoints = Counter("streamd_checkpoints", "Checkpoints by result.", ["result"], registry=registry)

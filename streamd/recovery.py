@@ -13,7 +13,8 @@ from streamd import metrics
 from streamd.edge.recall import Mark
 from streamd.engine.engine import Engine
 from streamd.engine.score import TERMS
-from streamd.records import Batch, Marks
+from streamd.records import Batch, Marks, Reset
+from streamd.residency import Residency
 from streamd.store import codec
 from streamd.store.journal import Entry
 from streamd.wire import outcomes
@@ -28,12 +29,20 @@ class Replayed(NamedTuple):
     strangers: int  # records of groups that are not configured any more
 
 
-def replay(entries: Iterable[Entry], engines: Mapping[str, Engine], published: int, *, prefix: str) -> Replayed:
+async def replay(
+    entries: Iterable[Entry],
+    engines: Mapping[str, Engine],
+    residencies: Mapping[str, Residency],
+    published: int,
+    *,
+    prefix: str,
+) -> Replayed:
     """Apply journaled records.
 
     Args:
         entries: in order, from the position after the one that the engines hold.
         engines: by group; records of groups that are not configured any more are passed over.
+        residencies: by group; streams that left memory are brought back before they are moved.
         published: position up to which all outcomes went out before.
         prefix: of the topics.
 
@@ -53,13 +62,18 @@ def replay(entries: Iterable[Entry], engines: Mapping[str, Engine], published: i
         if engine is None:
             strangers += 1
             continue
+        residency = residencies[entry.group]
         if not isinstance(record, Batch):
+            if isinstance(record, Reset) and record.stream is not None:
+                await residency.bring([record.stream])
             engine.command(record)
             continue
+        await residency.bring(record.streams)
         outcome = engine.apply(record)
         if entry.position > published:
             coverage = engine.settings.coverage
             messages += outcomes.encode(prefix, entry.group, outcome, terms=TERMS, coverage=coverage)
+        await residency.make_room(entry.position)
     return Replayed(messages, marks, strangers)
 
 

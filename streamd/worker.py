@@ -18,7 +18,8 @@ from streamd.engine.align import Align, Work
 from streamd.engine.engine import Engine
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
-from streamd.records import Batch, Command, Outcome, Reading, Record, Stretch
+from streamd.records import Batch, Command, Outcome, Reading, Record, Reset, Stretch
+from streamd.residency import Residency
 from streamd.wire import outcomes
 from streamd.wire.messages import Message
 
@@ -27,6 +28,10 @@ log = logging.getLogger("streamd.worker")
 
 class Outlet(Protocol):
     """Takes what the worker gives from it: records, messages to publish, messages that are dealt with."""
+
+    @property
+    def position(self) -> int:
+        """Of the last record noted."""
 
     def note(self, group: str, record: Record) -> int:
         """A record is about to be applied."""
@@ -47,6 +52,7 @@ class Worker:
         trainer: the client that the engine's jobs go to.
         budget: shared by all groups.
         outlet: takes what is to be kept, published and let go.
+        residency: brings streams into memory, and lets them leave.
         prefix: of the topics.
         stream_series: how many streams of all get a series of their own.
     """
@@ -58,6 +64,7 @@ class Worker:
         trainer: Client[Job, Candidate],
         budget: Budget,
         outlet: Outlet,
+        residency: Residency,
         *,
         prefix: str,
         stream_series: int,
@@ -68,11 +75,12 @@ class Worker:
         self._trainer = trainer
         self._budget = budget
         self._outlet = outlet
+        self._residency = residency
         self._prefix = prefix
         self._series_left = stream_series
         self._series: set[str] = set()
         self._settings: Group = engine.settings
-        self._align = Align(engine.settings, engine.channels, engine.last_time, streams=len(engine.slots))
+        self._align = Align(engine.settings, engine.channels, engine.last_time, streams=engine.known)
         self._open: dict[int, int] = {}  # ticket -> readings of the message that are not dealt with
         self._timeless: set[int] = set()  # of these tickets, those whose readings carry no time
         self._wake = asyncio.Event()
@@ -80,8 +88,9 @@ class Worker:
         self._idle.set()
         self._stopping = False
 
-    def take(self, readings: list[Reading], source: Source, *, joined: bool, arrival: float, ticket: int) -> None:
+    async def take(self, readings: list[Reading], source: Source, *, joined: bool, arrival: float, ticket: int) -> None:
         """Take in a message's readings; its ticket is let go when all of them are dealt with."""
+        await self._residency.bring({reading.stream for reading in readings})
         join = joined if source.join is None else source.join
         taken = 0
         for reading in readings:
@@ -100,6 +109,8 @@ class Worker:
     async def command(self, command: Command) -> None:
         """Carry out a command after everything that came before it."""
         await self._idle.wait()
+        if isinstance(command, Reset) and command.stream is not None:
+            await self._residency.bring([command.stream])
         self._carry_out(command)
         log.info("action=command group=%s command=%s", self.name, type(command).__name__.lower())
 
@@ -107,6 +118,10 @@ class Worker:
         """Apply what is taken in, until `stop`; what is still waited for then is left to the broker to send again."""
         while True:
             await self._apply_all()
+            for stream in await self._residency.make_room(self._outlet.position):
+                self._align.forget(stream)
+            if self._align.waiting:
+                continue
             self._idle.set()
             if self._stopping:
                 return
@@ -132,6 +147,7 @@ class Worker:
         while (work := self._align.next()) is not None:
             if isinstance(work.record, Batch):
                 await self._await_candidate()
+                await self._residency.bring(work.record.streams)
                 self._apply(work, work.record)
             else:
                 self._carry_out(work.record)
@@ -178,7 +194,7 @@ class Worker:
 
     def _count(self, outcome: Outcome) -> None:
         name = self.name
-        metrics.streams.labels(name).set(len(self.engine.slots))
+        metrics.streams.labels(name).set(self.engine.known)
         for incident in outcome.incidents:
             if incident.state == "raised":
                 metrics.incidents.labels(name).inc()

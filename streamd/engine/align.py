@@ -109,6 +109,12 @@ class Align:
             lane.heard.update(self._places(reading))
         return self._place(lane, reading, arrival, ticket, join_s)
 
+    def forget(self, stream: str) -> None:
+        """The stream left memory; the engine knows its last time when it is back. A frame that waits stays."""
+        lane = self._lanes.get(stream)
+        if lane is not None and lane.parts is None:
+            del self._lanes[stream]
+
     def expire(self, now: float) -> None:
         """Complete the frames whose missing parts have been waited for long enough; `now` in s since the epoch."""
         for stream, lane in list(self._joining.items()):
