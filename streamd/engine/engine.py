@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from streamd.config import Group
-from streamd.engine import features
+from streamd.engine import features, layout
 from streamd.engine.hidden import Hidden, repair
 from streamd.engine.incidents import Incidents
 from streamd.engine.intervals import Intervals
@@ -23,11 +23,10 @@ from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
 from streamd.engine.score import Score
 from streamd.engine.slots import Slots, Timing
+from streamd.engine.snapshot import Snapshot
 from streamd.model import network
-from streamd.model.network import Shape
 from streamd.records import F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
 
-PLANES = 3  # level, change, seen: what each channel brings to the network
 DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
@@ -45,16 +44,12 @@ class Engine:
     def __init__(self, settings: Group, trainer: Trainer) -> None:
         network.use_one_thread()
         self.settings = settings
-        training, net = settings.training, settings.network
         self.channels: tuple[str, ...] = () if settings.channels == "auto" else settings.channels
         self.frames = 0  # applied so far
         self.slots = Slots()
-        C, H = len(self.channels), settings.horizon_steps
-        shape = Shape(C, PLANES, features.CLOCK, H, net.hidden, net.layers)
-        self.learner = Learner(training, shape, settings.seed, trainer)
-        stride = max(training.train_frames // 2, 1)
-        S = -(-(training.burn_in_frames + training.train_frames + H) // stride)  # strides in a window, rounded up
-        sizes = {"C": C, "H": H, "R": S * stride, "S": S, "L": net.layers, "K": net.hidden}
+        self._snapshot: Snapshot | None = None
+        sizes = layout.axes(settings, len(self.channels))
+        self.learner = Learner(settings.training, layout.network_shape(sizes), settings.seed, trainer)
         self.timing = Timing(sizes)
         self.scale = Scale(sizes)
         self.recent = Recent(sizes)
@@ -62,7 +57,7 @@ class Engine:
         self.intervals = Intervals(sizes)
         self.score = Score(sizes)
         self.incidents = Incidents(sizes)
-        self.memory = Memory(sizes, slots=training.memory_windows)
+        self.memory = Memory(sizes, slots=settings.training.memory_windows)
         self._grow(FIRST_ROWS)
 
     @property
@@ -218,7 +213,8 @@ class Engine:
         full = ((n + 1) % self.recent.stride == 0) & (n + 1 >= self.recent.sizes["R"])
         if full.any():
             spread = self.scale.step_spread(slots[full])
-            self.memory.add(self.recent, slots[full], n[full], spread, self.learner.generator)
+            keep = None if self._snapshot is None else self._snapshot.windows.keep
+            self.memory.add(self.recent, slots[full], n[full], spread, self.learner.generator, keep)
 
     def _parts(self) -> dict[str, Rows]:
         """Everything with one row per slot."""
@@ -237,6 +233,7 @@ class Engine:
         slots = self.slots.open(streams)
         if len(self.slots) > self.timing.slots:
             self._grow(max(len(self.slots), 2 * self.timing.slots))
+        self._about_to_change(slots)
         self.hidden.generation[before : len(self.slots)] = self.learner.generation
         return slots
 
@@ -244,7 +241,15 @@ class Engine:
         for part in self._parts().values():
             part.grow(slots)
 
+    def _about_to_change(self, slots: I64) -> None:
+        """Call before rows change in place: a snapshot under way copies them first."""
+        if self._snapshot is not None:
+            self._snapshot.streams.keep(slots)
+            if self._snapshot.complete:
+                self._snapshot = None
+
     def _reset(self, slots: I64) -> None:
+        self._about_to_change(slots)
         seq, last_time = self.timing.seq[slots], self.timing.last_time[slots]
         for part in self._parts().values():
             if part is not self.incidents:  # an open one ends when the stream is calm, so that it ends for everyone
@@ -261,19 +266,37 @@ class Engine:
         self.memory.widen(sizes)
         self.learner.widen(len(self.channels))
 
+    def snapshot(self) -> Snapshot:
+        """Mark the state as of now; give it time with `copy` between two calls of `apply`, and it will hold the state.
+
+        It takes the place of one before that is not complete.
+        """
+        if self._snapshot is not None:
+            self._snapshot.abandon()
+        arrays, meta = self.state_dict()
+        kinds: dict[str, dict[str, Array]] = {"memory": {}, "learner": {}, "streams": {}}
+        for name, array in arrays.items():
+            part = name.partition(".")[0]
+            kinds[part if part in kinds else "streams"][name] = array
+        # weights and windows of a job are never changed in place
+        self._snapshot = Snapshot(kinds["streams"], kinds["memory"], kinds["learner"], meta)
+        return self._snapshot
+
     def state_dict(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """The whole state: arrays by name, and the rest as what JSON can hold. The arrays are not copies."""
         used = len(self.slots)
         arrays: dict[str, Array] = {}
         for name, part in self._parts().items():
             arrays |= {f"{name}.{key}": array[:used] for key, array in part.state_dict().items()}
-        arrays |= {f"memory.{key}": array for key, array in self.memory.state_dict().items()}
+        arrays |= {f"memory.{key}": array[: self.memory.used] for key, array in self.memory.state_dict().items()}
         learner_arrays, learner_meta = self.learner.state_dict()
         arrays |= {f"learner.{key}": array for key, array in learner_arrays.items()}
         meta = {
+            "layout": layout.LAYOUT,
             "channels": list(self.channels),
             "frames": self.frames,
-            "streams": self.slots.names,
+            "streams": list(self.slots.names),
+            "memory_windows": self.memory.slots,
             "memory_added": self.memory.added,
             "learner": learner_meta,
         }
@@ -283,19 +306,23 @@ class Engine:
         """Take over what `state_dict` gave and go on exactly as that engine would have.
 
         Raises:
-            ValueError: the state is of another shape than the settings ask for; the text says where.
+            ValueError: the state is of another shape than the settings ask for, see `migrate`, or of a newer streamd;
+                the text says where.
         """
+        layout.check(meta)
         known = tuple(meta["channels"])
         if self.settings.channels not in ("auto", known):
             raise ValueError(f"channels: {', '.join(known)} are not {', '.join(self.settings.channels)}")
         if known != self.channels:
             self._widen(known)
+        windows = self.settings.training.memory_windows
+        if meta["memory_windows"] != windows:
+            raise ValueError(f"memory_windows: {meta['memory_windows']} is not {windows}")
         self.frames = meta["frames"]
         self.slots = Slots(meta["streams"])
         for name, part in {**self._parts(), "memory": self.memory}.items():
             part.load_state_dict({key: arrays[f"{name}.{key}"] for key in part.columns})
-        if self.memory.slots != self.settings.training.memory_windows:
-            raise ValueError(f"memory_windows: {self.memory.slots} is not {self.settings.training.memory_windows}")
+        self.memory.grow(windows)
         self.memory.added = meta["memory_added"]
         prefix = "learner."
         own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}

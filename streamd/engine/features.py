@@ -10,6 +10,7 @@ import numpy as np
 from streamd.records import F32, F64
 
 LIMIT = 8.0  # in spreads
+PLANES = 3  # level, change, seen: what each channel brings to the network
 CLOCK = 5  # time features: time since the last frame, and the phase in the day and in the week
 DAY_S, WEEK_S = 86_400.0, 604_800.0
 

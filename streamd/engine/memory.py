@@ -6,6 +6,8 @@ Half of it is a ring of the newest windows; what falls out of that enters the ot
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from streamd.engine.features import CLOCK, bounded, compose
@@ -34,12 +36,21 @@ class Memory(Rows):
 
     added: int = 0  # windows ever put in
 
-    def add(self, recent: Recent, slots: I64, n: I64, spread: F64, generator: np.random.Generator) -> None:
+    def add(
+        self,
+        recent: Recent,
+        slots: I64,
+        n: I64,
+        spread: F64,
+        generator: np.random.Generator,
+        keep: Callable[[I64], None] | None = None,
+    ) -> None:
         """Cut the windows that end with frames n, recorded just now.
 
         Args:
             slots, n: [W]; the windows' frames are n - R + 1 .. n.
             spread: [W, H, C] persistence's usual error.
+            keep: is told which rows are about to change, where someone has to know.
         """
         R = self.sizes["R"]
         frames = slots[:, None], (n[:, None] + 1 + np.arange(R)) % R
@@ -47,7 +58,7 @@ class Memory(Rows):
         cut = {name: getattr(recent, name)[frames] for name in FRAME_ARRAYS}
         cut |= {"h": recent.start_h[starts], "c": recent.start_c[starts], "spread": spread}
         for i in range(len(slots)):
-            row = self._make_room(generator)
+            row = self._make_room(generator, keep)
             for name, array in cut.items():
                 getattr(self, name)[row] = array[i]
 
@@ -91,16 +102,24 @@ class Memory(Rows):
     def _ring(self) -> int:
         return self.slots // 2
 
-    def _make_room(self, generator: np.random.Generator) -> int:
+    @property
+    def used(self) -> int:
+        """Rows in use, all in front: the reservoir takes nothing before the ring is full."""
+        return min(self.added, self.slots)
+
+    def _make_room(self, generator: np.random.Generator, keep: Callable[[I64], None] | None) -> int:
         """The ring's next row; what stood there may move into the reservoir."""
         row = self.added % self._ring
+        changing = [row]
         left = self.added - self._ring  # windows that have left the ring before this one
         if left >= 0:
             size = self.slots - self._ring
             place = left if left < size else int(generator.integers(left + 1))
             if place < size:
-                for name in self.columns:
-                    array = getattr(self, name)
-                    array[self._ring + place] = array[row]
+                changing.append(self._ring + place)
+        if keep is not None:
+            keep(np.array(changing))
+        if len(changing) > 1:
+            self.move(np.array(changing[:1]), np.array(changing[1:]))
         self.added += 1
         return row

@@ -23,6 +23,11 @@ class Column:
     dtype: type[np.generic]
     fill: float  # what a fresh row holds
 
+    def fresh(self, slots: int, sizes: Mapping[str, int]) -> Array:
+        """So many fresh rows, with axes of these lengths."""
+        axes = (sizes[axis] if isinstance(axis, str) else axis for axis in self.axes)
+        return np.full((slots, *axes), self.fill, self.dtype)
+
 
 def column(*axes: str | int, dtype: type[np.generic] = np.float64, fill: float = 0) -> Any:
     """Declares an array in the body of a `Rows` class: `mean: F64 = column("C")`."""
@@ -48,12 +53,12 @@ class Rows:
         self.sizes = dict(sizes)
         self.slots = slots
         for name, spec in self.columns.items():
-            setattr(self, name, self._fresh(spec, slots))
+            setattr(self, name, spec.fresh(slots, self.sizes))
 
     def grow(self, slots: int) -> None:
         """More rows; those there are stay, the new ones are fresh."""
         for name, spec in self.columns.items():
-            array = self._fresh(spec, slots)
+            array = spec.fresh(slots, self.sizes)
             array[: self.slots] = getattr(self, name)
             setattr(self, name, array)
         self.slots = slots
@@ -63,7 +68,7 @@ class Rows:
         self.sizes.update(sizes)
         for name, spec in self.columns.items():
             old = getattr(self, name)
-            array = self._fresh(spec, self.slots)
+            array = spec.fresh(self.slots, self.sizes)
             array[tuple(slice(0, n) for n in old.shape)] = old
             setattr(self, name, array)
 
@@ -71,6 +76,12 @@ class Rows:
         """Make these rows fresh."""
         for name, spec in self.columns.items():
             getattr(self, name)[slots] = spec.fill
+
+    def move(self, source: I64, target: I64) -> None:
+        """Put rows in the place of others; where they come from they stay too."""
+        for name in self.columns:
+            array = getattr(self, name)
+            array[target] = array[source]
 
     def state_dict(self) -> dict[str, Array]:
         """Every array by its name; not copies."""
@@ -82,17 +93,14 @@ class Rows:
         Raises:
             ValueError: an array is missing, or has another shape or type than this part's settings ask for.
         """
+        missing = self.columns.keys() - state.keys()
+        if missing:
+            raise ValueError(f"{type(self).__name__}: without {', '.join(sorted(missing))}")
         slots = len(state[next(iter(self.columns))]) if self.columns else 0
         for name, spec in self.columns.items():
-            array = state[name]
-            shape = (slots, *self._shape(spec))
-            if array.shape != shape or array.dtype != spec.dtype:
-                raise ValueError(f"{type(self).__name__}.{name}: {array.dtype}{array.shape} is not {shape}")
+            array, fits = state[name], spec.fresh(0, self.sizes)
+            if array.shape != (slots, *fits.shape[1:]) or array.dtype != fits.dtype:
+                wanted = f"{fits.dtype}{(slots, *fits.shape[1:])}"
+                raise ValueError(f"{type(self).__name__}.{name}: {array.dtype}{array.shape} is not {wanted}")
             setattr(self, name, array)
         self.slots = slots
-
-    def _shape(self, spec: Column) -> tuple[int, ...]:
-        return tuple(self.sizes[axis] if isinstance(axis, str) else axis for axis in spec.axes)
-
-    def _fresh(self, spec: Column, slots: int) -> Array:
-        return np.full((slots, *self._shape(spec)), spec.fill, spec.dtype)

@@ -1,0 +1,60 @@
+"""What the state of an engine is made of: its parts, the lengths of their axes, the shape of its network.
+
+Follows from the settings and the number of channels alone. Knows no stream and no number of the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from streamd.config import Group
+from streamd.engine.features import CLOCK, PLANES
+from streamd.engine.hidden import Hidden
+from streamd.engine.incidents import Incidents
+from streamd.engine.intervals import Intervals
+from streamd.engine.recent import Recent
+from streamd.engine.rows import Rows
+from streamd.engine.scale import Scale
+from streamd.engine.score import Score
+from streamd.engine.slots import Timing
+from streamd.model.network import Shape
+
+# Of the state as it is saved. A state of an older layout is brought up to date by `migrate`; a column that is only
+# added needs no new number, since it begins fresh in an older state.
+LAYOUT = 1
+
+PARTS: dict[str, type[Rows]] = {
+    "timing": Timing,
+    "scale": Scale,
+    "recent": Recent,
+    "hidden": Hidden,
+    "intervals": Intervals,
+    "score": Score,
+    "incidents": Incidents,
+}  # everything with one row per slot
+
+
+def axes(settings: Group, channels: int) -> dict[str, int]:
+    """The length of every axis: channels C, horizon H, ring R of S strides, layers L of K cells."""
+    training, net = settings.training, settings.network
+    H = settings.horizon_steps
+    stride = max(training.train_frames // 2, 1)
+    S = -(-(training.burn_in_frames + training.train_frames + H) // stride)  # strides in a window, rounded up
+    return {"C": channels, "H": H, "R": S * stride, "S": S, "L": net.layers, "K": net.hidden}
+
+
+def check(meta: Mapping[str, Any]) -> None:
+    """Whether a saved state is of a layout that can be read.
+
+    Raises:
+        ValueError: a newer streamd wrote it, or none.
+    """
+    found = meta.get("layout")
+    if not isinstance(found, int) or found > LAYOUT:
+        raise ValueError(f"a state of layout {found}: this streamd reads up to {LAYOUT}")
+
+
+def network_shape(sizes: Mapping[str, int]) -> Shape:
+    """The network that goes with these lengths."""
+    return Shape(sizes["C"], PLANES, CLOCK, sizes["H"], sizes["K"], sizes["L"])
