@@ -6,13 +6,13 @@ a generator that is part of its state. The same records in the same order give t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from streamd.config import Group
-from streamd.engine import features, layout
+from streamd.engine import features, fit, layout, spill
 from streamd.engine.hidden import Hidden, repair
 from streamd.engine.incidents import Incidents
 from streamd.engine.intervals import Intervals
@@ -46,6 +46,9 @@ class Engine:
         self.settings = settings
         self.channels: tuple[str, ...] = () if settings.channels == "auto" else settings.channels
         self.frames = 0  # applied so far
+        self.known = 0  # streams ever seen, in memory or spilled
+        self.resets = 0  # of all streams
+        self._reset_generation = 0  # of the weights at the last of them
         self.slots = Slots()
         self._snapshot: Snapshot | None = None
         sizes = layout.axes(settings, len(self.channels))
@@ -65,17 +68,28 @@ class Engine:
         """Whether the next batch has to wait for the trainer's candidate."""
         return self.learner.waits(self.frames)
 
+    @property
+    def resident(self) -> int:
+        """Streams in memory."""
+        return len(self.slots)
+
+    def absent(self, streams: Iterable[str]) -> list[str]:
+        """Which of these are not in memory: never seen, or spilled."""
+        return [stream for stream in streams if stream not in self.slots]
+
     def last_time(self, stream: str) -> float:
-        """Time of a stream's last frame, s since the epoch; -inf for a stream that was never seen."""
+        """Time of a stream's last frame, s since the epoch; -inf for a stream that is not in memory."""
         slot = self.slots.get(stream)
         return -np.inf if slot is None else float(self.timing.last_time[slot])
 
     def command(self, command: Command) -> None:
-        """Carry out a command."""
+        """Carry out a command. One that names a stream finds it only in memory: `restore` it before."""
         match command:
             case Widen(channels):
                 self._widen(channels)
             case Reset(None):
+                self.resets += 1
+                self._reset_generation = self.learner.generation
                 self._reset(np.arange(len(self.slots)))
             case Reset(str() as stream):
                 slot = self.slots.get(stream)
@@ -92,7 +106,7 @@ class Engine:
 
         Args:
             batch: frames of different streams; values [B, C] for the channels known now, each time after the stream's
-                last one.
+                last one. A stream that is not in memory counts as new: `restore` the spilled ones before.
 
         Returns:
             what was forecast, how strange it was, and what became of training, before it was learned from.
@@ -118,7 +132,7 @@ class Engine:
 
         self.frames += len(batch)
         self._remember_windows(slots, n)
-        self.learner.begin(self.frames, len(self.slots), self.memory)
+        self.learner.begin(self.frames, self.known, self.memory)
         incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, score, channel_score)
         return Outcome(
             channels=self.channels,
@@ -235,6 +249,7 @@ class Engine:
             self._grow(max(len(self.slots), 2 * self.timing.slots))
         self._about_to_change(slots)
         self.hidden.generation[before : len(self.slots)] = self.learner.generation
+        self.known += len(self.slots) - before
         return slots
 
     def _grow(self, slots: int) -> None:
@@ -282,6 +297,57 @@ class Engine:
         self._snapshot = Snapshot(kinds["streams"], kinds["memory"], kinds["learner"], meta)
         return self._snapshot
 
+    def spill(self, count: int) -> list[tuple[str, bytes]]:
+        """Take the streams that have been silent longest out of memory; no outcome depends on it.
+
+        Returns:
+            (stream, row) of each, for `restore`; the longest silent first.
+        """
+        count = min(count, len(self.slots))
+        if count <= 0:
+            return []
+        slots = self.slots.earliest(self.timing.last_time, count)
+        streams = [self.slots.names[slot] for slot in slots.tolist()]
+        rows = {
+            f"{name}.{key}": array[slots]
+            for name, part in self._parts().items()
+            for key, array in part.state_dict().items()
+        }
+        packed = spill.pack(rows, self.channels, self.resets)
+        used = len(self.slots)
+        source, target = self.slots.close(slots)
+        freed = np.arange(len(self.slots), used)
+        self._about_to_change(np.concatenate([target, freed]))
+        for part in self._parts().values():
+            part.move(source, target)
+            part.clear(freed)
+        return list(zip(streams, packed, strict=True))
+
+    def restore(self, items: Sequence[tuple[str, bytes]]) -> None:
+        """Bring spilled streams back as they were, but for what has happened to all streams since.
+
+        Raises:
+            ValueError: a stream is in memory already, or its row can't be read; nothing is restored then.
+        """
+        streams = [stream for stream, _ in items]
+        if len({*streams}) < len(streams) or len(self.absent(streams)) < len(streams):
+            raise ValueError("a stream that is to be restored is in memory already")
+        rows = [spill.unpack(data) for _, data in items]
+        sizes = layout.axes(self.settings, len(self.channels))
+        changes = [fit.change(row.arrays, row.channels, self.channels, sizes) for row in rows]
+        slots = self.slots.open(streams)
+        if len(self.slots) > self.timing.slots:
+            self._grow(max(len(self.slots), 2 * self.timing.slots))
+        self._about_to_change(slots)
+        for slot, row, change in zip(slots.tolist(), rows, changes, strict=True):
+            arrays = change.streams(row.arrays)
+            for name, part in self._parts().items():
+                for key, array in part.state_dict().items():
+                    array[slot] = arrays[f"{name}.{key}"][0]
+        missed = slots[[row.resets < self.resets for row in rows]]
+        self._reset(missed)
+        self.hidden.generation[missed] = self._reset_generation
+
     def state_dict(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """The whole state: arrays by name, and the rest as what JSON can hold. The arrays are not copies."""
         used = len(self.slots)
@@ -296,6 +362,9 @@ class Engine:
             "channels": list(self.channels),
             "frames": self.frames,
             "streams": list(self.slots.names),
+            "known": self.known,
+            "resets": self.resets,
+            "reset_generation": self._reset_generation,
             "memory_windows": self.memory.slots,
             "memory_added": self.memory.added,
             "learner": learner_meta,
@@ -318,7 +387,8 @@ class Engine:
         windows = self.settings.training.memory_windows
         if meta["memory_windows"] != windows:
             raise ValueError(f"memory_windows: {meta['memory_windows']} is not {windows}")
-        self.frames = meta["frames"]
+        self.frames, self.known = meta["frames"], meta["known"]
+        self.resets, self._reset_generation = meta["resets"], meta["reset_generation"]
         self.slots = Slots(meta["streams"])
         for name, part in {**self._parts(), "memory": self.memory}.items():
             part.load_state_dict({key: arrays[f"{name}.{key}"] for key in part.columns})

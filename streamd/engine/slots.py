@@ -42,7 +42,7 @@ class Timing(Rows):
 
 
 class Slots:
-    """The rows' owners: a stream's name against its slot."""
+    """The rows' owners: a stream's name against its slot. There are no gaps: the free slots come after the others."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
         self.names = list(names)
@@ -66,3 +66,29 @@ class Slots:
                 slot[name] = len(self.names)
                 self.names.append(name)
         return np.array([slot[name] for name in names], np.int64)
+
+    def earliest(self, times: F64, count: int) -> I64:
+        """The slots of the `count` streams with the smallest times [slots], in order; those of equal times by name."""
+        times = times[: len(self.names)]
+        latest = np.partition(times, count - 1)[count - 1]
+        slots = sorted(np.flatnonzero(times <= latest).tolist(), key=lambda slot: (times[slot], self.names[slot]))
+        return np.array(slots[:count], np.int64)
+
+    def close(self, slots: I64) -> tuple[I64, I64]:
+        """Let these slots go; the last streams move into the gaps.
+
+        Returns:
+            from where and to where rows have to be moved; the slots from the new length on are free then.
+        """
+        used = len(self.names) - len(slots)
+        gone = np.zeros(len(self.names), np.bool_)
+        gone[slots] = True
+        for slot in slots.tolist():
+            del self._slot[self.names[slot]]
+        source = used + np.flatnonzero(~gone[used:])
+        target = np.flatnonzero(gone[:used])
+        for old, new in zip(source.tolist(), target.tolist(), strict=True):
+            name = self.names[new] = self.names[old]
+            self._slot[name] = new
+        del self.names[used:]
+        return source, target

@@ -31,17 +31,18 @@ def seasoned() -> Engine:
 SEASONED = state(seasoned())
 OPERATIONS = st.one_of(
     st.sampled_from(["apply", "apply", "apply", "apply new", "reset all", "reset one", "widen", "freeze", "thaw"]),
-    st.sampled_from(["stretch"]),
+    st.sampled_from(["stretch", "spill", "restore"]),
     st.integers(1, 9),  # rows to copy
 )
 
 
-def carry_out(engine: Engine, what: str, plant: Plant) -> Any:
+def carry_out(engine: Engine, what: str, plant: Plant, store: dict[str, bytes]) -> Any:
     match what:
         case "apply" | "apply new":
             batch = plant.batch(len(engine.channels))
             if what == "apply new":
                 batch = type(batch)((f"new{engine.frames}", *batch.streams[1:]), batch.times, batch.values)
+            engine.restore([(name, store.pop(name)) for name in engine.absent(batch.streams) if name in store])
             return outcome_bits(engine.apply(batch))
         case "reset all":
             engine.command(Reset())
@@ -55,6 +56,10 @@ def carry_out(engine: Engine, what: str, plant: Plant) -> Any:
             engine.command(Thaw())
         case "stretch":
             engine.command(Stretch(1.5))
+        case "spill":
+            store |= dict(engine.spill(2))
+        case "restore":
+            engine.restore([(name, store.pop(name)) for name in list(store)[:1]])
     return None
 
 
@@ -67,6 +72,8 @@ def test_a_snapshot_is_the_state_at_its_marking_whatever_happens_while_it_is_cop
     engine.load_state_dict(*copy.deepcopy(SEASONED))
     twin.load_state_dict(*copy.deepcopy(SEASONED))
     plant, twins_plant = Plant(seed), Plant(seed)
+    store: dict[str, bytes] = {}
+    twins_store: dict[str, bytes] = {}
 
     expected = state(engine)
     snapshot = engine.snapshot()
@@ -74,8 +81,8 @@ def test_a_snapshot_is_the_state_at_its_marking_whatever_happens_while_it_is_cop
         if isinstance(operation, int):
             snapshot.copy(operation)
         else:
-            outcome = carry_out(engine, operation, plant)
-            assert outcome == carry_out(twin, operation, twins_plant)
+            outcome = carry_out(engine, operation, plant, store)
+            assert outcome == carry_out(twin, operation, twins_plant, twins_store)
     while not snapshot.copy(2):
         pass
     for batch in Plant(seed + 1).batches(3):  # what is copied must not be what lives on

@@ -1,0 +1,159 @@
+"""State that was made with other lengths of axes, fitted to the present ones: what has a place is kept, the rest fresh.
+
+Knows the axes and which of them are rings; not the settings they follow from, nor the network's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamd.engine.layout import PARTS
+from streamd.engine.memory import Memory
+from streamd.engine.rows import Column
+from streamd.records import I64, Array
+
+FRESH = -1  # in an index: nothing of the old array has this place
+LASTING = ("timing.seq", "timing.last_time")  # what others count by; it goes on when a stream's state begins afresh
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """From the axes of a state to those that are wanted; lengths by the names of `layout.axes`."""
+
+    have: tuple[str, ...]  # channels before
+    want: tuple[str, ...]  # channels now
+    old: Mapping[str, int]
+    new: Mapping[str, int]
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to do."""
+        return self.have != self.want or self.old != self.new
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Channels that were there before, in the present order."""
+        return tuple(name for name in self.want if name in self.have)
+
+    @property
+    def foreign(self) -> bool:
+        """Whether the state is all of channels that are not there any more."""
+        return bool(self.have) and not self.kept
+
+    @property
+    def network_anew(self) -> bool:
+        """Whether no hidden state fits, nor any weight."""
+        return self.foreign or any(self.old[axis] != self.new[axis] for axis in "LK")
+
+    def streams(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Rows of streams, every part's arrays [n, ...] by their full names; a column that is missing begins fresh."""
+        age: I64 = arrays["timing.age"]
+        indexes = self._indexes()
+        if (self.old["R"], self.old["S"]) != (self.new["R"], self.new["S"]):
+            indexes |= {"R": self._frames(age), "S": self._starts(age)}
+        fitted = {}
+        for part, kind in PARTS.items():
+            for key, spec in kind.columns.items():
+                name = f"{part}.{key}"
+                # pending forecasts lie at places that follow from the horizon
+                moved = spec.axes.count("H") == 2 and "H" in indexes
+                stays = part == "incidents" or name in LASTING or not self.foreign
+                if name in arrays and stays and not moved:
+                    fitted[name] = _fit(arrays[name], spec, indexes)
+                else:
+                    fitted[name] = spec.fresh(len(age), self.new)
+        return fitted
+
+    def windows(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """Windows of the replay memory, arrays [n, ...] by their full names.
+
+        A longer window is padded with frames that nothing is learned from, and begins where it began.
+        """
+        indexes = self._indexes()
+        indexes["R"] = _cut_or_pad(self.old["R"], self.new["R"])
+        indexes["H"] = np.minimum(np.arange(self.new["H"]), self.old["H"] - 1)  # a usual error that is near at least
+        count = 0 if self.foreign else len(arrays["memory.trust"])
+        fitted = {}
+        for key, spec in Memory.columns.items():
+            array = arrays.get(f"memory.{key}", spec.fresh(count, self.old))
+            fitted[f"memory.{key}"] = _fit(array[:count], spec, indexes)
+        return fitted
+
+    def _indexes(self) -> dict[str, I64]:
+        """For each axis that changes: which of its old places each new place takes over."""
+        place = {name: i for i, name in enumerate(self.have)}
+        indexes = {}
+        if self.have != self.want:
+            indexes["C"] = np.array([place.get(name, FRESH) for name in self.want], np.int64)
+        if self.old["H"] != self.new["H"]:
+            indexes["H"] = _cut_or_pad(self.old["H"], self.new["H"])
+        if self.network_anew:
+            indexes |= {axis: np.full(self.new[axis], FRESH) for axis in "LK"}
+        return indexes
+
+    def _frames(self, age: I64) -> I64:
+        """For the rings over frames, [n, R]: frame f of a stream, the newest of which is age - 1, lies at f % R."""
+        newest = age[:, None] - 1
+        frame = newest - (newest - np.arange(self.new["R"])) % self.new["R"]
+        there = (frame >= 0) & (frame > newest - self.old["R"])
+        return np.where(there, frame % self.old["R"], FRESH)
+
+    def _starts(self, age: I64) -> I64:
+        """For the rings over the states at each stride's start, [n, S]."""
+        stride, old_stride = self.new["R"] // self.new["S"], self.old["R"] // self.old["S"]
+        newest = (age[:, None] - 1) // stride
+        frame = (newest - (newest - np.arange(self.new["S"])) % self.new["S"]) * stride
+        before, newest_before = frame // old_stride, (age[:, None] - 1) // old_stride
+        there = (frame >= 0) & (frame % old_stride == 0) & (before > newest_before - self.old["S"])
+        return np.where(there, before % self.old["S"], FRESH)
+
+
+def change(arrays: Mapping[str, Array], have: Sequence[str], want: Sequence[str], new: Mapping[str, int]) -> Change:
+    """What has to be done to a state's arrays [n, ...] of streams.
+
+    Args:
+        have, want: names of the channels before and now.
+        new: lengths of the axes now.
+
+    Raises:
+        ValueError: the arrays contradict each other.
+    """
+    found = {"C": len(have)}
+    for part, kind in PARTS.items():
+        for key, spec in kind.columns.items():
+            array = arrays.get(f"{part}.{key}")
+            if array is None:
+                continue
+            if array.ndim != 1 + len(spec.axes):
+                raise ValueError(f"{part}.{key}: {array.ndim} axes, not {1 + len(spec.axes)}")
+            for axis, length in zip(spec.axes, array.shape[1:], strict=True):
+                if length != (axis if isinstance(axis, int) else found.setdefault(axis, length)):
+                    raise ValueError(f"{part}.{key}: {array.shape} does not go with {found}")
+    if missing := new.keys() - found.keys():
+        raise ValueError(f"nothing tells how long {', '.join(sorted(missing))} was")
+    return Change(tuple(have), tuple(want), found, dict(new))
+
+
+def _cut_or_pad(old: int, new: int) -> I64:
+    places = np.arange(new)
+    return np.where(places < old, places, FRESH)
+
+
+def _fit(array: Array, spec: Column, indexes: Mapping[str, I64]) -> Array:
+    for axis, name in enumerate(spec.axes, start=1):
+        index = indexes.get(str(name))
+        if index is None:
+            continue
+        shape = (*array.shape[:axis], index.shape[-1], *array.shape[axis + 1 :])
+        fitted = np.full(shape, spec.fill, array.dtype)
+        if index.ndim == 2:  # a ring: every row has its own places; always the first axis
+            row, place = np.nonzero(index != FRESH)
+            fitted[row, place] = array[row, index[row, place]]
+        else:
+            front, there = (slice(None),) * axis, index != FRESH
+            fitted[(*front, there)] = array[(*front, index[there])]
+        array = fitted
+    return array

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamd.config import Group
+from streamd.engine import layout, spill
+from streamd.records import Batch, Reset, Widen
+from tests.engine.runs import SETTINGS, STREAMS, Plant, by_stream, outcome_bits, small_engine, state, with_training
+
+AUTO = Group(horizon_steps=3, network=SETTINGS.network, training=SETTINGS.training)
+ROW = {
+    "flag": np.array([[True], [False]]),
+    "count": np.array([-1, 2**62]),
+    "single": np.array([[[1.5, np.nan]], [[-0.0, 1e-45]]], np.float32),
+    "double": np.array([[np.inf, 5e-324], [np.nan, 1e308]]),
+    "none": np.zeros((2, 0, 3)),
+}
+
+
+def test_a_row_says_itself_what_it_holds_to_the_bit() -> None:
+    packed = spill.pack(ROW, ("a", "ü"), 3)
+    assert len(packed) == 2
+    for i, data in enumerate(packed):
+        row = spill.unpack(data)
+        assert (row.channels, row.resets) == (("a", "ü"), 3)
+        assert list(row.arrays) == list(ROW)
+        for name, array in ROW.items():
+            assert row.arrays[name].dtype == array.dtype
+            assert row.arrays[name].shape == (1, *array.shape[1:])
+            assert row.arrays[name].tobytes() == array[i].tobytes()
+
+
+def test_bytes_that_are_no_whole_row_are_refused() -> None:
+    data = spill.pack(ROW, ("a",), 0)[0]
+    for length in range(len(data)):
+        with pytest.raises(ValueError, match="row"):
+            spill.unpack(data[:length])
+    with pytest.raises(ValueError, match="too many"):
+        spill.unpack(data + b"\0")
+    with pytest.raises(ValueError, match="not a stream's row"):
+        spill.unpack(b"x" + data[1:])
+
+
+def test_a_row_that_a_newer_streamd_wrote_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(spill, "VERSION", spill.VERSION + 1)
+        newer_version = spill.pack(ROW, ("a",), 0)[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(spill, "LAYOUT", layout.LAYOUT + 1)
+        newer_layout = spill.pack(ROW, ("a",), 0)[0]
+    with pytest.raises(ValueError, match="version 2"):
+        spill.unpack(newer_version)
+    with pytest.raises(ValueError, match="layout 2"):
+        spill.unpack(newer_layout)
+
+
+class Home:
+    """An engine whose streams come and go, with the store that they go to."""
+
+    def __init__(self, settings: Group = AUTO) -> None:
+        self.engine = small_engine(settings)
+        self.store: dict[str, bytes] = {}
+
+    def spill(self, count: int) -> list[str]:
+        gone = self.engine.spill(count)
+        self.store |= dict(gone)
+        return [stream for stream, _ in gone]
+
+    def fetch(self, streams: Iterable[str]) -> None:
+        self.engine.restore(
+            [(name, self.store.pop(name)) for name in self.engine.absent(streams) if name in self.store]
+        )
+
+    def restart(self) -> None:
+        other = small_engine(AUTO)
+        other.load_state_dict(*state(self.engine))
+        self.engine = other
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(["apply"] * 6 + ["reset all", "reset one", "widen", "restart", "restore", "mark"]),
+            st.integers(1, 7),  # streams to spill
+        ),
+        min_size=10,
+        max_size=60,
+    ),
+    st.integers(0, 1000),
+)
+def test_no_outcome_and_no_state_depends_on_which_streams_were_in_memory(
+    operations: list[str | int], seed: int
+) -> None:
+    home, engine = Home(), small_engine(AUTO)
+    plant, twins = Plant(seed), Plant(seed)
+    for each in (home.engine, engine):
+        each.command(Widen(("a", "b")))
+    for operation in operations:
+        match operation:
+            case int():
+                home.spill(operation)
+            case "apply":
+                for _ in range(3):
+                    batch = plant.batch(len(engine.channels))
+                    home.fetch(batch.streams)
+                    expected = engine.apply(twins.batch(len(engine.channels)))
+                    assert outcome_bits(home.engine.apply(batch)) == outcome_bits(expected)
+            case "reset all":
+                home.engine.command(Reset())
+                engine.command(Reset())
+            case "reset one":
+                home.fetch([STREAMS[1]])
+                home.engine.command(Reset(STREAMS[1]))
+                engine.command(Reset(STREAMS[1]))
+            case "widen":
+                for each in (home.engine, engine):
+                    each.command(Widen((f"c{len(each.channels)}",)))
+            case "restart":
+                home.restart()
+            case "restore":
+                home.fetch(list(home.store)[:2])
+            case "mark":
+                home.engine.snapshot().copy(1)
+        assert home.engine.known == engine.known == engine.resident
+        assert home.engine.resident == engine.resident - len(home.store)
+    home.fetch(list(home.store))
+    assert by_stream(home.engine) == by_stream(engine)
+
+
+def test_those_silent_longest_leave_first_and_of_equals_those_first_by_name() -> None:
+    home = Home()
+    home.engine.command(Widen(("a",)))
+    times = {"e": 5.0, "b": 3.0, "d": 1.0, "a": 3.0, "c": 3.0}
+    home.engine.apply(Batch(tuple(times), np.array(list(times.values())), np.ones((5, 1))))
+    assert home.engine.absent(["a", "x", "e"]) == ["x"]
+    assert home.spill(0) == []
+    assert home.spill(3) == ["d", "a", "b"]
+    assert home.engine.absent(["a", "b", "c", "d", "e"]) == ["a", "b", "d"]
+    assert (home.engine.resident, home.engine.known) == (2, 5)
+    assert home.engine.last_time("e") == 5.0
+    assert home.engine.last_time("a") == -np.inf
+    assert home.spill(9) == ["c", "e"]
+    home.fetch(["a"])
+    assert home.engine.last_time("a") == 3.0
+    assert (home.engine.resident, home.engine.known) == (1, 5)
+
+
+def test_memory_does_not_grow_with_the_streams_that_come_and_go() -> None:
+    home = Home()
+    home.engine.command(Widen(("a",)))
+    for i in range(200):
+        home.engine.apply(Batch((f"s{i}",), np.array([float(i)]), np.ones((1, 1))))
+        home.spill(home.engine.resident - 10)
+    assert home.engine.timing.slots == 16
+    assert (home.engine.resident, home.engine.known) == (10, 200)
+    assert len(home.store) == 190
+
+
+def test_an_open_incident_goes_along_and_is_cleared_under_its_own_name() -> None:
+    still = with_training(enabled=False)
+    engine, home = small_engine(still), Home(still)
+    told = []
+    values = np.random.default_rng(3).normal(size=(700, 2))
+    values[500:503] += 1000
+    for n, row in enumerate(values):
+        batch = Batch(("s",), np.array([60.0 * n]), row[None])
+        home.fetch(batch.streams)
+        outcome = home.engine.apply(batch)
+        assert outcome_bits(outcome) == outcome_bits(engine.apply(batch))
+        told += outcome.incidents
+        if n >= 495:
+            home.spill(1)
+    assert {incident.id for incident in told if incident.start == 60.0 * 500} == {"s-500"}
+    assert "cleared" in {incident.state for incident in told if incident.id == "s-500"}
+
+
+def test_a_stream_that_is_in_memory_or_twice_in_the_list_is_not_restored() -> None:
+    home = Home(SETTINGS)
+    for batch in Plant(1).batches(20):
+        home.engine.apply(batch)
+    home.spill(3)
+    before = by_stream(home.engine)
+    (first, row), (second, other), _ = home.store.items()
+    resident = home.engine.slots.names[0]
+    for wrong in (
+        [(first, row), (first, row)],
+        [(first, row), (resident, other)],
+        [(first, row), (second, other[:-1])],
+    ):
+        with pytest.raises(ValueError, match=r"in memory already|cut short"):
+            home.engine.restore(wrong)
+        assert by_stream(home.engine) == before
+
+
+def test_a_row_that_was_spilled_with_other_settings_is_fitted() -> None:
+    home = Home()
+    home.engine.command(Widen(("a", "b")))
+    for batch in Plant(1).batches(60):
+        home.engine.apply(batch)
+    mean = {name: home.engine.scale.mean[slot].copy() for slot, name in enumerate(home.engine.slots.names)}
+    home.spill(1)
+    ((stream, row),) = home.store.items()
+    now = Group(channels=("c", "b"), horizon_steps=5, training=SETTINGS.training)
+    other = small_engine(now)
+    other.restore([(stream, row)])
+    assert other.resident == 1
+    assert other.scale.mean[0].tolist() == [0.0, mean[stream][1]]
+    outcome = other.apply(Batch((stream,), np.array([1e6]), np.full((1, 2), 20.0)))
+    assert outcome.mean.shape == (1, 5, 2)
+    assert np.isfinite(outcome.mean).all()
