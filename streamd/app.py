@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from itertools import islice
 from pathlib import Path
 
 from streamd import __version__, metrics, recovery
@@ -19,17 +18,12 @@ from streamd.edge.budget import Budget
 from streamd.edge.disk import Disk
 from streamd.edge.log import Sampler
 from streamd.edge.mqtt import Incoming, Link
-from streamd.edge.training import Client, TrainingThread
+from streamd.edge.training import TrainingThread
 from streamd.edge.web import Web
-from streamd.engine.engine import Engine
 from streamd.keeper import Keeper
 from streamd.model.training import Candidate, Job, train
 from streamd.pace import Pace
-from streamd.residency import Residency
-from streamd.store import checkpoint, folders, lock
-from streamd.store.checkpoint import Checkpoint
-from streamd.store.journal import Journal
-from streamd.store.spill import Spill
+from streamd.store import lock
 from streamd.wire import commands, outcomes
 from streamd.wire.readings import Decoder
 from streamd.wire.topics import Router, TemplateError
@@ -37,9 +31,6 @@ from streamd.worker import Worker
 
 log = logging.getLogger("streamd.app")
 
-JOURNAL = "journal.sqlite"
-SPILL = "spill.sqlite"
-RECORDS_PER_TURN = 200  # applied between two looks at the event loop while recovering
 DRAIN_S = 10.0  # what is left in the outbox at the end may take so long
 
 
@@ -69,8 +60,8 @@ class App:
         ]
         self._sampler = Sampler(config.log.sample_s)
         self._stop = asyncio.Event()
-        self._journal: Journal | None = None
-        self._position = self._published = 0
+        self._budget: Budget | None = None
+        self._workers: dict[str, Worker] = {}
         self._train_s = 0.0  # CPU spent training since the start
         self.started = asyncio.Event()
         self.http_port = 0
@@ -96,161 +87,74 @@ class App:
         ):
             async with Web(self._config.http, self._unready) as web:
                 self.http_port = web.port
-                await self._recover(thread, journal_disk)
+                state = await recovery.recover(self._config, thread, journal_disk, self._stop)
                 try:
                     if not self._stop.is_set():
-                        await self._serve(journal_disk, disk)
+                        await self._serve(state, journal_disk, disk)
                 finally:
-                    if self._journal is not None:
-                        await journal_disk(self._journal.close)
-                    await journal_disk(self._spill.close)
+                    await journal_disk(state.close)
             log.info("action=stopped")
 
-    async def _recover(self, thread: TrainingThread[Job, Candidate], journal_disk: Disk) -> None:
-        """Engines as they were, and what is to be published again."""
-        loaded = await asyncio.to_thread(checkpoint.load_newest, self._folder)
-        metrics.checkpoints.labels("quarantined").inc(len(loaded.quarantined))
-        kept = loaded.checkpoint
-        self._engines: dict[str, Engine] = {}
-        self._trainers: dict[str, Client[Job, Candidate]] = {}
-        for name, settings in self._config.groups().items():
-            self._trainers[name] = thread.client(on_cpu=metrics.training_cpu_seconds.labels(name).inc)
-            self._engines[name] = Engine(settings, self._trainers[name])
-            if kept is not None and name in kept.meta["groups"]:
-                self._restore(name, self._engines[name], kept)
-        self._saved = None if kept is None else kept.position
-        self._position = self._published = self._saved or 0
-        self._known_filters = () if kept is None else tuple(kept.meta["filters"])
-        self._again = [] if kept is None else recovery.unsent(kept.meta["unsent"])
-        self._marks = [] if kept is None else [(mid, checksum) for mid, checksum in kept.meta["marks"]]
-        if kept is None:
-            log.info("action=begin state=%s", self._folder)
-        else:
-            for name in set(kept.meta["groups"]) - set(self._engines):
-                log.warning("action=forget group=%s reason=%r", name, "no source names it any more")
-            if loaded.created is not None:
-                metrics.checkpoint_time.set(loaded.created)
-            log.info("action=resume state=%s position=%d streams=%d", self._folder, kept.position, self._streams())
-        self._spill = await journal_disk(lambda: Spill.open(self._folder / SPILL))
-        await journal_disk(lambda: self._spill.rollback(self._position))
-        self._residencies = {
-            name: Residency(name, engine, self._spill, journal_disk, engine.settings.max_resident_streams)
-            for name, engine in self._engines.items()
-        }
-        if self._config.state.durability == "journal":
-            await self._replay_journal(journal_disk)
-        self._budget = Budget(
-            share=max(engine.settings.training.cpu_share for engine in self._engines.values()),
-            stretch=max(engine.learner.stretch for engine in self._engines.values()),
-        )
-
-    async def _replay_journal(self, journal_disk: Disk) -> None:
-        journal = self._journal = await journal_disk(lambda: self._open_journal(self._position))
-        begun, count = time.perf_counter(), 0
-        while not self._stop.is_set():  # in pieces: liveness is answered meanwhile, and a signal heard
-            entries = await journal_disk(lambda: list(islice(journal.entries(self._position), RECORDS_PER_TURN)))
-            if not entries:
-                break
-            found = await recovery.replay(
-                entries, self._engines, self._residencies, journal.published, prefix=self._config.mqtt.prefix
-            )
-            self._again += found.messages
-            self._marks.extend(found.marks)
-            self._position = entries[-1].position
-            count += len(entries)
-            if found.strangers:
-                log.warning(
-                    "action=pass_over records=%d reason=%r", found.strangers, "no source names their group any more"
-                )
-        seconds = time.perf_counter() - begun
-        log.info("action=recovered records=%d seconds=%.2f republished=%d", count, seconds, len(self._again))
-        self._published = max(journal.published, self._saved or 0)
-
-    def _open_journal(self, position: int) -> Journal:
-        """The journal that goes on from the checkpoint at a position."""
-        path = self._folder / JOURNAL
-        journal = Journal.open(path, after=position)
-        if journal.rescue is not None:
-            log.error("action=journal_rescued rescue=%r", journal.rescue)
-        if journal.base > position:
-            # what lies between can't be had to the bit, so neither can what follows: never guess
-            journal.close()
-            aside = folders.set_aside(path)
-            log.error(
-                "action=journal_set_aside file=%s begins=%d state=%d reason=%r",
-                aside,
-                journal.first,
-                position,
-                "the checkpoint that it goes on from is lost",
-            )
-            journal = Journal.open(path, after=position)
-        if journal.last < position:
-            journal.truncate(position)  # the checkpoint knows more: go on from there
-        return journal
-
-    def _restore(self, name: str, engine: Engine, kept: Checkpoint) -> None:
-        own = {key.removeprefix(f"{name}/"): array for key, array in kept.arrays.items() if key.startswith(f"{name}/")}
-        try:
-            engine.load_state_dict(own, kept.meta["groups"][name])
-        except ValueError as error:
-            raise ConfigError(
-                f"state folder {self._folder}: group {name}: {error}; "
-                "give the group its former settings back, or move the folder away to begin anew"
-            ) from error
-
-    async def _serve(self, journal_disk: Disk, disk: Disk) -> None:
-        mqtt, state = self._config.mqtt, self._config.state
+    async def _serve(self, state: recovery.State, journal_disk: Disk, disk: Disk) -> None:
+        mqtt, settings = self._config.mqtt, self._config.state
         filters = (*self._router.filters, commands.topic_filter(mqtt.prefix))
         birth, will = (
             outcomes.status(mqtt.prefix, word, version=__version__, time=time.time()) for word in ("online", "offline")
         )
+        self._again = state.again
         self._link = link = Link(
             mqtt,
             filters,
             birth=birth.payload,
             will=will.payload,
             status_topic=birth.topic,
-            known_filters=self._known_filters,
-            marks=self._marks,
+            known_filters=state.known_filters,
+            marks=state.marks,
         )
-        pace = Pace(state.commit_ms / 1000.0, state.commit_frames, mqtt.inbox_messages)
         self._keeper = Keeper(
-            self._journal,
+            state.journal,
             journal_disk,
             link,
-            pace,
-            position=self._position,
-            published=self._published,
-            marks=self._marks,
+            Pace(settings.commit_ms / 1000.0, settings.commit_frames, mqtt.inbox_messages),
+            position=state.position,
+            published=state.published,
+            marks=state.marks,
+        )
+        budget = self._budget = Budget(
+            share=max(engine.settings.training.cpu_share for engine in state.engines.values()),
+            stretch=max(engine.learner.stretch for engine in state.engines.values()),
         )
         self._workers = {
             name: Worker(
                 name,
                 engine,
-                self._trainers[name],
-                self._budget,
+                state.trainers[name],
+                budget,
                 self._keeper,
-                self._residencies[name],
+                state.residencies[name],
                 prefix=mqtt.prefix,
                 stream_series=self._config.http.stream_series,
             )
-            for name, engine in self._engines.items()
+            for name, engine in state.engines.items()
         }
         self._checkpointer = Checkpointer(
             self._folder,
-            state,
-            self._engines,
+            settings,
+            state.engines,
             self._keeper,
-            list(self._residencies.values()),
-            self._spill,
-            self._journal,
+            list(state.residencies.values()),
+            state.spill,
+            state.journal,
             journal_disk,
             disk,
-            saved=self._saved,
+            saved=state.saved,
             unsent=link.unsent_incidents,
             filters=filters,
             replay_s=lambda: self._train_s + sum(worker.busy_s for worker in self._workers.values()),
         )
+        if state.saved is None or state.refitted:
+            # the journal from here on needs these settings to be applied again, so they are kept first
+            await self._checkpointer.begin_anew()
         async with asyncio.TaskGroup() as tasks:
             linked = tasks.create_task(link.run(), name="link")
             keeping = tasks.create_task(self._keeper.run(), name="keeper")
@@ -351,10 +255,11 @@ class App:
 
     def _spent(self, cpu_s: float) -> None:
         self._train_s += cpu_s
-        self._budget.spent(cpu_s)
+        if self._budget is not None:
+            self._budget.spent(cpu_s)
 
     def _streams(self) -> int:
-        return sum(engine.known for engine in self._engines.values())
+        return sum(worker.engine.known for worker in self._workers.values())
 
     def _unready(self) -> list[str]:
         """Why the daemon is not ready to be relied on; empty when it is."""

@@ -15,6 +15,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
+
 from streamd import metrics
 from streamd.config import State
 from streamd.engine.engine import Engine
@@ -131,6 +133,15 @@ class Checkpointer:
                 return True
             return await self._save()
 
+    async def begin_anew(self) -> None:
+        """Write a checkpoint before anything else happens, and forget the journal before it.
+
+        A journal means something only together with the settings that the checkpoint before it holds.
+        """
+        async with self._lock:
+            if await self._save():
+                await self._journal_disk(lambda: self._forget(self._keeper.position))
+
     async def _save(self) -> bool:
         async with AsyncExitStack() as still:
             for residency in self._residencies:
@@ -155,6 +166,7 @@ class Checkpointer:
         }
         meta = {
             "groups": {name: snapshot.meta for name, snapshot in snapshots.items()},
+            "settings": {name: msgspec.to_builtins(engine.settings) for name, engine in self._engines.items()},
             "filters": self._filters,
             "marks": [list(mark) for mark in marks],
             "unsent": [[m.topic, m.payload.decode(), m.retain, m.qos] for m in unsent],

@@ -1,24 +1,200 @@
 """From what is on disk to the engines as they were: the newest good checkpoint, then the journal after it.
 
-Through the very same `engine.apply`; what fell due for training is computed again. Knows positions and what was
-published already; not how any of it is kept.
+Through the very same `engine.apply`, with the settings of that time; what fell due for training is computed again. Only
+then the state is fitted to settings that have changed. Knows positions, and what was published already; not how any of
+it is kept.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from streamd import metrics
+from streamd.config import Config, ConfigError, Group
+from streamd.edge.disk import Disk
 from streamd.edge.recall import Mark
+from streamd.edge.training import Client, TrainingThread
 from streamd.engine.engine import Engine
+from streamd.engine.migrate import migrate
 from streamd.engine.score import TERMS
+from streamd.model.training import Candidate, Job
 from streamd.records import Batch, Marks, Reset
 from streamd.residency import Residency
-from streamd.store import codec
-from streamd.store.journal import Entry
+from streamd.store import checkpoint, codec, folders
+from streamd.store.checkpoint import Checkpoint
+from streamd.store.journal import Entry, Journal
+from streamd.store.spill import Spill
 from streamd.wire import outcomes
 from streamd.wire.messages import Message
+
+log = logging.getLogger("streamd.recovery")
+
+JOURNAL = "journal.sqlite"
+SPILL = "spill.sqlite"
+RECORDS_PER_TURN = 200  # applied between two looks at the event loop
+
+
+@dataclass(slots=True)
+class State:
+    """All that a daemon goes on from."""
+
+    engines: dict[str, Engine]  # by group
+    trainers: dict[str, Client[Job, Candidate]]
+    residencies: dict[str, Residency]
+    spill: Spill
+    journal: Journal | None  # None: durability is "checkpoint"
+    saved: int | None  # position of the newest good checkpoint; None: there is none
+    position: int  # of the last record applied
+    published: int  # position up to which all outcomes are known to have gone out
+    known_filters: tuple[str, ...] = ()  # topics that the broker's session may still hold
+    again: list[Message] = field(default_factory=list)  # to be published first: what may not have gone out
+    marks: list[Mark] = field(default_factory=list)  # of messages that the broker may send again
+    refitted: bool = False  # settings have changed: the journal can't be applied to these engines
+
+    def close(self) -> None:
+        """End the use of the files; on the thread that opened them."""
+        if self.journal is not None:
+            self.journal.close()
+        self.spill.close()
+
+
+async def recover(config: Config, thread: TrainingThread[Job, Candidate], disk: Disk, stop: asyncio.Event) -> State:
+    """The state in the config's folder, whose lock the caller holds.
+
+    Args:
+        thread: carries the engines' training jobs out.
+        disk: runs the calls of journal and spill.
+        stop: when it is set, what was recovered so far is given back, and nothing on disk has changed.
+
+    Raises:
+        CheckpointError: the state was made by a newer streamd.
+        ConfigError: the state does not fit the config, and can't be made to.
+        StoreError: the disk does not give journal or spill.
+    """
+    folder = Path(config.state.folder)
+    loaded = await asyncio.to_thread(checkpoint.load_newest, folder)
+    metrics.checkpoints.labels("quarantined").inc(len(loaded.quarantined))
+    kept = loaded.checkpoint
+    position = 0 if kept is None else kept.position
+    trainers = {name: thread.client(on_cpu=metrics.training_cpu_seconds.labels(name).inc) for name in config.groups()}
+    engines = {name: _engine(name, settings, trainers[name], kept) for name, settings in config.groups().items()}
+    spill = await disk(lambda: _open_spill(folder, position))
+    state = State(engines, trainers, {}, spill, None, None if kept is None else kept.position, position, position)
+    state.residencies = _residencies(state, disk)
+    if kept is None:
+        log.info("action=begin state=%s", folder)
+    else:
+        state.known_filters = tuple(kept.meta["filters"])
+        state.again += unsent(kept.meta["unsent"])
+        state.marks += [(mid, checksum) for mid, checksum in kept.meta["marks"]]
+        for name in set(kept.meta["groups"]) - set(engines):
+            log.warning("action=forget group=%s reason=%r", name, "no source names it any more")
+        if loaded.created is not None:
+            metrics.checkpoint_time.set(loaded.created)
+        known = sum(engine.known for engine in engines.values())
+        log.info("action=resume state=%s position=%d streams=%d", folder, position, known)
+    if config.state.durability == "journal":
+        state.journal = await disk(lambda: _open_journal(folder, position))
+        await _apply_journal(state, state.journal, disk, stop, prefix=config.mqtt.prefix)
+    if not stop.is_set():
+        _fit(state, config.groups(), disk)
+    return state
+
+
+def _engine(name: str, settings: Group, trainer: Client[Job, Candidate], kept: Checkpoint | None) -> Engine:
+    """The engine as it was, with the settings that it had then; a new one where nothing was kept."""
+    if kept is None or name not in kept.meta["groups"]:
+        return Engine(settings, trainer)
+    own = {key.removeprefix(f"{name}/"): array for key, array in kept.arrays.items() if key.startswith(f"{name}/")}
+    try:
+        engine = Engine(msgspec.convert(kept.meta["settings"][name], Group), trainer)
+        engine.load_state_dict(own, kept.meta["groups"][name])
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f"the state of group {name} can't be read: {error}; move the state folder away") from error
+    return engine
+
+
+def _fit(state: State, groups: Mapping[str, Group], disk: Disk) -> None:
+    """Let the settings of now take the place of those of then."""
+    for name, settings in groups.items():
+        old = state.engines[name]
+        if old.settings == settings:
+            continue
+        try:
+            arrays, meta, notes = migrate(*old.state_dict(), settings)
+            engine = Engine(settings, state.trainers[name])
+            engine.load_state_dict(arrays, meta)
+        except ValueError as error:
+            raise ConfigError(f"the state of group {name} can't be fitted to its settings: {error}") from error
+        for note in notes:
+            log.warning("action=refit group=%s note=%r", name, note)
+        state.engines[name] = engine
+        state.refitted = True
+    state.residencies = _residencies(state, disk)
+
+
+def _residencies(state: State, disk: Disk) -> dict[str, Residency]:
+    return {
+        name: Residency(name, engine, state.spill, disk, engine.settings.max_resident_streams)
+        for name, engine in state.engines.items()
+    }
+
+
+def _open_spill(folder: Path, position: int) -> Spill:
+    spill = Spill.open(folder / SPILL)
+    spill.rollback(position)
+    return spill
+
+
+def _open_journal(folder: Path, position: int) -> Journal:
+    """The journal that goes on from the checkpoint at a position."""
+    path = folder / JOURNAL
+    journal = Journal.open(path, after=position)
+    if journal.base > position:
+        # what lies between can't be had to the bit, so neither can what follows: never guess
+        journal.close()
+        log.error(
+            "action=journal_set_aside file=%s begins=%d state=%d reason=%r",
+            folders.set_aside(path),
+            journal.first,
+            position,
+            "the checkpoint that it goes on from is lost",
+        )
+        journal = Journal.open(path, after=position)
+    if journal.last < position:
+        journal.truncate(position)  # the checkpoint knows more: go on from there
+    return journal
+
+
+async def _apply_journal(state: State, journal: Journal, disk: Disk, stop: asyncio.Event, *, prefix: str) -> None:
+    begun, first = time.perf_counter(), state.position
+    while not stop.is_set():  # in pieces: liveness is answered meanwhile, and a signal heard
+        entries = await disk(lambda: list(islice(journal.entries(state.position), RECORDS_PER_TURN)))
+        if not entries:
+            break
+        found = await replay(entries, state.engines, state.residencies, journal.published, prefix=prefix)
+        state.again += found.messages
+        state.marks += found.marks
+        state.position = entries[-1].position
+        if found.strangers:
+            log.warning("action=pass_over records=%d reason=%r", found.strangers, "no source names their group")
+        await asyncio.sleep(0)
+    state.published = max(journal.published, state.saved or 0)
+    log.info(
+        "action=recovered records=%d seconds=%.2f republished=%d",
+        state.position - first,
+        time.perf_counter() - begun,
+        len(state.again),
+    )
 
 
 class Replayed(NamedTuple):

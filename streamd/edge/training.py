@@ -32,7 +32,7 @@ class TrainingThread(Generic[Job, Candidate]):
     """
 
     def __init__(
-        self, train: Callable[[Job], Candidate], on_cpu: Callable[[float], None] | None = None, nice: int = 10
+        self, train: Callable[[Job], Candidate], on_cpu: Callable[[float], None] | None = None, nice: int = 5
     ) -> None:
         self._train = train
         self._on_cpu = on_cpu

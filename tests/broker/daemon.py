@@ -154,6 +154,17 @@ class Bystander:
         assert len(found) >= count, f"{len(found)} of {count} on {topic}"
         return found
 
+    def wait_for_seq(self, topic: str, seq: int) -> Any:
+        """The newest payload on a topic, once it is the one of this number or a later one."""
+
+        def there() -> bool:
+            found = self.of(topic)
+            return bool(found) and bool(found[-1]["seq"] >= seq)
+
+        with self._came:
+            assert self._came.wait_for(there, LIMIT_S), f"no seq {seq} on {topic}"
+        return self.of(topic)[-1]
+
     def of(self, topic: str) -> list[Any]:
         """The payloads seen on a topic so far, in order; None for an empty one."""
         return [json.loads(m.payload) if m.payload else None for m in list(self.messages) if m.topic == topic]
