@@ -35,7 +35,7 @@ class Score(Rows):
             errors: [B, C] of the one-step forecasts, NaN where there was none: not strange.
             spread: [B, C] usual size of these errors.
         """
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             ratio = np.where(errors == 0, 0.0, np.abs(errors) / spread)
         bounded: F64 = np.minimum(np.nan_to_num(ratio, nan=0.0, posinf=MOST_SPREADS), MOST_SPREADS)
         return np.sqrt(bounded)
