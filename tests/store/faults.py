@@ -75,7 +75,9 @@ class Disk:
         self.lies = frozenset(lies)
         self.operations = 0  # that change something, since the disk was made
         self.syncs = 0  # of files
+        self.struck = 0  # errno of the last fault
         self.on_sync: Callable[[], None] = lambda: None  # called in the middle of each: a slow one may move a clock
+        self.users: list[Callable[[], None]] = []  # who has files open; called when the power is gone
         self._cut_at: int | None = None
         self._dead = False
         self._fault: Fault | None = None
@@ -123,7 +125,11 @@ class Disk:
         self._take_stock()
 
     def wipe(self) -> None:
-        """A disk without files and faults."""
+        """A disk without files and faults; whoever had files open has them no more."""
+        self._dead = True
+        for close in self.users:
+            close()
+        self.users.clear()
         for path in self.folder.rglob("*"):
             if path.is_file():
                 os.unlink(path)
@@ -239,6 +245,7 @@ class Disk:
         if fault.after > 0:
             fault.after -= 1
             return None
+        self.struck = fault.number
         fault.times -= 1
         if fault.times <= 0:
             self._fault = None

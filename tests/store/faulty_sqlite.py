@@ -11,6 +11,7 @@ import contextlib
 import errno
 import itertools
 import sqlite3
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,13 @@ _names = itertools.count()
 def through(disk: Disk) -> Connect:
     """Connects as `store.sqlite.connect` does, to files on a disk."""
     vfs = _Vfs(f"disk-{next(_names)}", disk)
-    return lambda path: Connection(path, vfs)
+
+    def connect(path: Path) -> Connection:
+        connection = Connection(path, vfs)
+        disk.users.append(connection.drop)
+        return connection
+
+    return connect
 
 
 class _Vfs(apsw.VFS):
@@ -76,7 +83,7 @@ class _VfsFile(apsw.VFSFile):
                 lambda part: super(_VfsFile, self).xWrite(part, offset),
             )
             if done < len(data):  # the next write of SQLite's own loop meets the error itself
-                raise OSError(errno.ENOSPC, "no space left")
+                raise OSError(self._disk.struck, "a short write")
 
     def xTruncate(self, length: int) -> None:
         with _as_sqlite(apsw.SQLITE_IOERR_TRUNCATE):
@@ -126,6 +133,11 @@ class Connection:
         with _as_sqlite3():
             self._connection.close()
 
+    def drop(self) -> None:
+        """What becomes of it when the power is gone."""
+        with contextlib.suppress(sqlite3.Error):
+            self.close()
+
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
@@ -137,6 +149,7 @@ class _Rows:
 
 @contextlib.contextmanager
 def _as_sqlite3() -> Any:
+    hook, sys.unraisablehook = sys.unraisablehook, lambda _: None  # SQLite passes over some errors while it closes
     try:
         yield
     except apsw.Error as error:
@@ -144,3 +157,5 @@ def _as_sqlite3() -> Any:
         failure.sqlite_errorcode = getattr(error, "extendedresult", apsw.SQLITE_ERROR)
         failure.sqlite_errorname = type(error).__name__
         raise failure from error
+    finally:
+        sys.unraisablehook = hook
