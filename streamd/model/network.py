@@ -8,7 +8,7 @@ Hochreiter & Schmidhuber 1997 (cell with the forget gate of Gers et al. 2000), g
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -112,22 +112,32 @@ def head(weights: Weights, shape: Shape, top: Tensor) -> Tensor:
 
 
 def widen(weights: Weights, old: Shape, new: Shape) -> Weights:
-    """The same network with more channels: what it says of the old ones does not change.
+    """The same network with more channels: what it says of the old ones does not change."""
+    return select(weights, old, new, range(old.channels), range(old.channels))
 
-    The new inputs weigh nothing and the new outputs are zero, so both only come in by learning.
+
+def select(weights: Weights, old: Shape, new: Shape, sources: Sequence[int], targets: Sequence[int]) -> Weights:
+    """The same network for other channels, and for more or fewer steps ahead.
+
+    The inputs of new channels weigh nothing and their outputs are zero, as those of new steps are: both only come in
+    by learning. A channel that is left out counts as one that is never seen.
+
+    Args:
+        sources, targets: channel sources[i] of the old network is channel targets[i] of the new one.
     """
-    more = dict(weights)
-    K, planes = new.hidden, new.planes
+    changed = dict(weights)
+    K, planes, H = new.hidden, new.planes, min(old.horizon, new.horizon)
+    gone, here = torch.tensor(sources, dtype=torch.long), torch.tensor(targets, dtype=torch.long)
     w_in = torch.zeros(4 * K, new.inputs)
-    by_channel = w_in[:, : planes * new.channels].view(4 * K, planes, new.channels)
-    by_channel[:, :, : old.channels] = weights["w_ih_0"][:, : planes * old.channels].view(4 * K, planes, old.channels)
+    by_channel = weights["w_ih_0"][:, : planes * old.channels].view(4 * K, planes, old.channels)
+    w_in[:, : planes * new.channels].view(4 * K, planes, new.channels)[:, :, here] = by_channel[:, :, gone]
     w_in[:, planes * new.channels :] = weights["w_ih_0"][:, planes * old.channels :]
-    more["w_ih_0"] = w_in
     w_head, b_head = torch.zeros(new.horizon, new.channels, K), torch.zeros(new.horizon, new.channels)
-    w_head[:, : old.channels] = weights["w_head"].view(old.horizon, old.channels, K)
-    b_head[:, : old.channels] = weights["b_head"].view(old.horizon, old.channels)
-    more["w_head"], more["b_head"] = w_head.view(new.outputs, K), b_head.view(new.outputs)
-    return more
+    w_head[:H, here] = weights["w_head"].view(old.horizon, old.channels, K)[:H, gone]
+    b_head[:H, here] = weights["b_head"].view(old.horizon, old.channels)[:H, gone]
+    changed["w_ih_0"] = w_in
+    changed["w_head"], changed["b_head"] = w_head.view(new.outputs, K), b_head.view(new.outputs)
+    return changed
 
 
 def is_finite(weights: Weights) -> bool:

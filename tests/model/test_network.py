@@ -165,6 +165,39 @@ def test_gradient_reaches_every_weight_that_is_not_behind_a_zero_head():
         assert (tensor.grad != 0).float().mean() > 0.9, name
 
 
+def test_a_network_for_other_channels_says_the_same_of_those_that_stay():
+    old, new = SHAPES[1], Shape(channels=4, planes=3, extras=5, horizon=6, hidden=8, layers=2)
+    weights = random_weights(old)
+    h, c = random_state(old, 5)
+    sources, targets, gone = [2, 0], [0, 3], 1
+    chosen = network.select(weights, old, new, sources, targets)
+    x = random_inputs(old, 5, 1)[:, 0]
+    x[:, [plane * 3 + gone for plane in range(3)]] = 0  # as of a channel that is never seen
+    other_x = random_inputs(new, 5, 1, seed=4)[:, 0]
+    other_x[:, 12:] = x[:, 9:]
+    for plane in range(3):
+        other_x[:, [plane * 4 + at for at in targets]] = x[:, [plane * 3 + at for at in sources]]
+    before, after = network.step(weights, old, x, h, c), network.step(chosen, new, other_x, h, c)
+    np.testing.assert_allclose(after[0][:, :4, targets], before[0][:, :, sources], rtol=1e-5, atol=1e-6)
+    assert not after[0][:, 4:].any()
+    assert not after[0][:, :, [1, 2]].any()
+    for one, other in zip(before[1:], after[1:], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    back = network.select(chosen, new, old, targets, sources)
+    shorter = network.select(weights, old, Shape(3, 3, 5, 1, 8, 2), [0, 1, 2], [0, 1, 2])
+    assert torch.equal(back["w_head"].view(4, 3, 8)[:, sources], weights["w_head"].view(4, 3, 8)[:, sources])
+    assert torch.equal(shorter["w_head"], weights["w_head"][:3])
+
+
+def test_one_number_that_is_none_makes_weights_not_finite():
+    weights = random_weights(SHAPES[1])
+    assert network.is_finite(weights)
+    for value in (float("nan"), float("inf"), float("-inf")):
+        bad = {**weights, "b_1": weights["b_1"].clone()}
+        bad["b_1"][3] = value
+        assert not network.is_finite(bad)
+
+
 def test_distance_is_relative_and_zero_for_the_same_weights():
     weights = random_weights(SHAPES[1])
     twice = {name: 2 * tensor for name, tensor in weights.items()}
