@@ -52,6 +52,9 @@ streams_warming = Gauge(
 )
 incidents_open = Gauge("streamd_incidents_open", "Incidents that are open.", ["group"], registry=registry)
 incidents = Counter("streamd_incidents", "Incidents raised.", ["group"], registry=registry)
+repaired = Counter(
+    "streamd_repaired_states", "Hidden states that were not finite or out of bounds.", ["group"], registry=registry
+)
 stream_score = Gauge("streamd_stream_score", "Last score of a stream.", ["group", "stream"], registry=registry)
 
 # --- training ---

@@ -195,6 +195,7 @@ class Worker:
     def _count(self, outcome: Outcome) -> None:
         name = self.name
         metrics.streams.labels(name).set(self.engine.known)
+        metrics.repaired.labels(name).inc(outcome.repaired)
         for incident in outcome.incidents:
             if incident.state == "raised":
                 metrics.incidents.labels(name).inc()
