@@ -390,11 +390,18 @@ class Engine:
         self.frames, self.known = meta["frames"], meta["known"]
         self.resets, self._reset_generation = meta["resets"], meta["reset_generation"]
         self.slots = Slots(meta["streams"])
-        for name, part in {**self._parts(), "memory": self.memory}.items():
-            part.load_state_dict({key: arrays[f"{name}.{key}"] for key in part.columns})
-        self.memory.grow(windows)
         self.memory.added = meta["memory_added"]
-        prefix = "learner."
-        own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-        self.learner.load_state_dict(own, meta["learner"])
+        rows = dict.fromkeys(self._parts(), len(self.slots)) | {"memory": min(self.memory.added, windows)}
+        for name, part in {**self._parts(), "memory": self.memory}.items():
+            part.load_state_dict(_of_part(name, arrays))
+            if part.slots != rows[name]:
+                raise ValueError(f"{name}: {part.slots} rows are not {rows[name]}")
+        self.memory.grow(windows)
+        self.learner.load_state_dict(_of_part("learner", arrays), meta["learner"])
         self._grow(max(len(self.slots), FIRST_ROWS))
+
+
+def _of_part(name: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The arrays of one part, by the names that it gave them."""
+    start = f"{name}."
+    return {key.removeprefix(start): array for key, array in arrays.items() if key.startswith(start)}

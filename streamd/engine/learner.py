@@ -111,9 +111,8 @@ class Learner:
         """Room for more channels; a job that is under way is forgotten, since its candidate would not fit."""
         old = self.shape
         new = Shape(channels, old.planes, old.extras, old.horizon, old.hidden, old.layers)
-        if (
-            old.channels == 0
-        ):  # nothing was learnt yet: the same network as if the channels had been known from the start
+        if old.channels == 0:
+            # nothing was learnt yet: the same network as if the channels had been known from the start
             self.weights = self._generation_weights = init(new, self._seed)
             self._optimizer = fresh_optimizer(self.weights)
         else:
@@ -145,13 +144,15 @@ class Learner:
         """Take over what `state_dict` gave; an unfinished job is begun anew, with the same result.
 
         Raises:
-            ValueError: the arrays are of another network than the settings ask for.
+            ValueError: an array is missing, or the arrays are of another network than the settings ask for.
         """
         sets = {}
         for name, weights in self._weight_sets().items():
-            for key, tensor in weights.items():
-                if arrays[f"{name}.{key}"].shape != tuple(tensor.shape):
-                    raise ValueError(f"{name}.{key}: {arrays[f'{name}.{key}'].shape} is not {tuple(tensor.shape)}")
+            for key, fits in to_arrays(weights).items():
+                array = arrays.get(f"{name}.{key}")
+                if array is None or array.shape != fits.shape or array.dtype != fits.dtype:
+                    found = None if array is None else f"{array.dtype}{array.shape}"
+                    raise ValueError(f"{name}.{key}: {found} is not {fits.dtype}{fits.shape}")
             sets[name] = from_arrays({key: arrays[f"{name}.{key}"] for key in weights})
         self.weights, self._generation_weights = sets["weights"], sets["generation_weights"]
         self._optimizer = Optimizer(meta["optimizer_step"], sets["first"], sets["second"])
