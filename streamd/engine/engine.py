@@ -95,7 +95,7 @@ class Engine:
                 slot = self.slots.get(stream)
                 self._reset(np.array([] if slot is None else [slot], np.int64))
             case Freeze():
-                self.learner.frozen = True
+                self.learner.freeze()
             case Thaw():
                 self.learner.frozen = False
             case Stretch(factor):

@@ -84,6 +84,11 @@ class Learner:
         self.install_at = frames + math.ceil(settings.lag_frames * pace)
         self._submit(batches, memory.windows(memory.held_back()))
 
+    def freeze(self) -> None:
+        """Keep the weights as they are from now on; a job that is under way is forgotten."""
+        self.frozen = True
+        self._job = None
+
     def install(self) -> Report:
         """Take the candidate over if it is not worse than the weights in use; drop it otherwise."""
         candidate = self._trainer.result()
