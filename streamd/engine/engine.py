@@ -332,21 +332,21 @@ class Engine:
         streams = [stream for stream, _ in items]
         if len({*streams}) < len(streams) or len(self.absent(streams)) < len(streams):
             raise ValueError("a stream that is to be restored is in memory already")
-        rows = [spill.unpack(data) for _, data in items]
+        rows = spill.unpack([data for _, data in items])
         sizes = layout.axes(self.settings, len(self.channels))
-        changes = [fit.change(row.arrays, row.channels, self.channels, sizes) for row in rows]
+        fitted = [fit.change(like.arrays, like.channels, self.channels, sizes).streams(like.arrays) for like in rows]
         slots = self.slots.open(streams)
         if len(self.slots) > self.timing.slots:
             self._grow(max(len(self.slots), 2 * self.timing.slots))
         self._about_to_change(slots)
-        for slot, row, change in zip(slots.tolist(), rows, changes, strict=True):
-            arrays = change.streams(row.arrays)
+        for like, arrays in zip(rows, fitted, strict=True):
+            here = slots[like.places]
             for name, part in self._parts().items():
                 for key, array in part.state_dict().items():
-                    array[slot] = arrays[f"{name}.{key}"][0]
-        missed = slots[[row.resets < self.resets for row in rows]]
-        self._reset(missed)
-        self.hidden.generation[missed] = self._reset_generation
+                    array[here] = arrays[f"{name}.{key}"]
+            if like.resets < self.resets:
+                self._reset(here)
+                self.hidden.generation[here] = self._reset_generation
 
     def state_dict(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """The whole state: arrays by name, and the rest as what JSON can hold. The arrays are not copies."""

@@ -51,7 +51,7 @@ class Change:
     def streams(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Rows of streams, every part's arrays [n, ...] by their full names; a column that is missing begins fresh."""
         age: I64 = arrays["timing.age"]
-        indexes = self._indexes()
+        indexes, foreign = self._indexes(), self.foreign
         if (self.old["R"], self.old["S"]) != (self.new["R"], self.new["S"]):
             indexes |= {"R": self._frames(age), "S": self._starts(age)}
         fitted = {}
@@ -60,7 +60,7 @@ class Change:
                 name = f"{part}.{key}"
                 # pending forecasts lie at places that follow from the horizon
                 moved = spec.axes.count("H") == 2 and "H" in indexes
-                stays = part == "incidents" or name in LASTING or not self.foreign
+                stays = part == "incidents" or name in LASTING or not foreign
                 if name in arrays and stays and not moved:
                     fitted[name] = _fit(arrays[name], spec, indexes)
                 else:

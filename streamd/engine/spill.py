@@ -41,12 +41,13 @@ class _Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """All that is kept of one stream."""
+class Like:
+    """Rows that were packed alike."""
 
-    resets: int  # of all streams, before it left memory
+    places: list[int]  # where they stood among the rows that were unpacked
+    resets: int  # of all streams, before these left memory
     channels: tuple[str, ...]  # of the group then
-    arrays: dict[str, Array]  # [1, ...] by name; read-only
+    arrays: dict[str, Array]  # [len(places), ...] by name
 
 
 def pack(arrays: Mapping[str, Array], channels: Sequence[str], resets: int) -> list[bytes]:
@@ -59,12 +60,19 @@ def pack(arrays: Mapping[str, Array], channels: Sequence[str], resets: int) -> l
     return [b"".join((start, *(array[i].tobytes() for array in plain.values()))) for i in range(count)]
 
 
-def unpack(data: bytes) -> Row:
-    """What `pack` was given of one row.
+def unpack(packed: Sequence[bytes]) -> list[Like]:
+    """What `pack` was given, row by row or as many alike as there are.
 
     Raises:
         ValueError: not such bytes, cut short, or of a version or layout that a newer streamd writes.
     """
+    alike: dict[bytes, list[int]] = {}
+    for place, data in enumerate(packed):
+        alike.setdefault(_header(data), []).append(place)
+    return [_unpack(header, places, [packed[place] for place in places]) for header, places in alike.items()]
+
+
+def _header(data: bytes) -> bytes:
     if len(data) < _HEAD.size:
         raise ValueError(f"a row of {len(data)} bytes is too short")
     magic, version, length = _HEAD.unpack_from(data)
@@ -72,21 +80,25 @@ def unpack(data: bytes) -> Row:
         raise ValueError("these bytes are not a stream's row")
     if version > VERSION:
         raise ValueError(f"a row of version {version}: this streamd reads {VERSION}")
+    return data[_HEAD.size : _HEAD.size + length]
+
+
+def _unpack(text: bytes, places: list[int], packed: list[bytes]) -> Like:
     try:
-        header = msgspec.json.decode(data[_HEAD.size : _HEAD.size + length], type=_Header)
+        header = msgspec.json.decode(text, type=_Header)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"the header of a row can't be read: {error}") from error
     if header.layout > LAYOUT:
         raise ValueError(f"a row of layout {header.layout}: this streamd reads {LAYOUT}")
-    at = _HEAD.size + length
+    sizes = [math.prod(entry.shape) * np.dtype(entry.dtype).itemsize for entry in header.arrays]
+    begin = _HEAD.size + len(text)
+    if any(len(data) != begin + sum(sizes) for data in packed):
+        raise ValueError("a row is cut short, or longer than its header says")
+    table = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), -1)
     arrays: dict[str, Array] = {}
-    for entry in header.arrays:
-        dtype, count = np.dtype(entry.dtype), math.prod(entry.shape)
-        if at + count * dtype.itemsize > len(data):
-            raise ValueError("a row is cut short")
-        array = np.frombuffer(data, dtype, count, at).reshape(1, *entry.shape)
+    for entry, size in zip(header.arrays, sizes, strict=True):
+        dtype, shape = np.dtype(entry.dtype), (len(packed), *entry.shape)
+        array = table[:, begin : begin + size].copy().reshape(-1).view(dtype).reshape(shape)
         arrays[entry.name] = array.astype(dtype.newbyteorder("="), copy=False)
-        at += array.nbytes
-    if at != len(data):
-        raise ValueError(f"a row with {len(data) - at} bytes too many")
-    return Row(header.resets, header.channels, arrays)
+        begin += size
+    return Like(places, header.resets, header.channels, arrays)

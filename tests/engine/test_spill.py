@@ -10,7 +10,17 @@ from hypothesis import strategies as st
 from streamd.config import Group
 from streamd.engine import layout, spill
 from streamd.records import Batch, Reset, Widen
-from tests.engine.runs import SETTINGS, STREAMS, Plant, by_stream, outcome_bits, small_engine, state, with_training
+from tests.engine.runs import (
+    SETTINGS,
+    STREAMS,
+    Plant,
+    bits,
+    by_stream,
+    outcome_bits,
+    small_engine,
+    state,
+    with_training,
+)
 
 AUTO = Group(horizon_steps=3, network=SETTINGS.network, training=SETTINGS.training)
 ROW = {
@@ -25,25 +35,30 @@ ROW = {
 def test_a_row_says_itself_what_it_holds_to_the_bit() -> None:
     packed = spill.pack(ROW, ("a", "ü"), 3)
     assert len(packed) == 2
-    for i, data in enumerate(packed):
-        row = spill.unpack(data)
-        assert (row.channels, row.resets) == (("a", "ü"), 3)
-        assert list(row.arrays) == list(ROW)
-        for name, array in ROW.items():
-            assert row.arrays[name].dtype == array.dtype
-            assert row.arrays[name].shape == (1, *array.shape[1:])
-            assert row.arrays[name].tobytes() == array[i].tobytes()
+    (rows,) = spill.unpack(packed[::-1])
+    assert (rows.channels, rows.resets, rows.places) == (("a", "ü"), 3, [0, 1])
+    assert bits(rows.arrays) == bits({name: array[::-1] for name, array in ROW.items()})
+
+
+def test_rows_that_are_not_alike_come_apart() -> None:
+    early, late = spill.pack(ROW, ("a",), 0), spill.pack({"count": ROW["count"]}, ("a", "b"), 1)
+    one, other = spill.unpack([early[0], late[0], early[1]])
+    assert (one.places, one.resets, one.channels) == ([0, 2], 0, ("a",))
+    assert (other.places, other.resets, other.channels) == ([1], 1, ("a", "b"))
+    assert one.arrays["count"].tolist() == [-1, 2**62]
+    assert other.arrays["count"].tolist() == [-1]
+    assert spill.unpack([]) == []
 
 
 def test_bytes_that_are_no_whole_row_are_refused() -> None:
     data = spill.pack(ROW, ("a",), 0)[0]
     for length in range(len(data)):
         with pytest.raises(ValueError, match="row"):
-            spill.unpack(data[:length])
-    with pytest.raises(ValueError, match="too many"):
-        spill.unpack(data + b"\0")
+            spill.unpack([data[:length]])
+    with pytest.raises(ValueError, match="longer"):
+        spill.unpack([data + b"\0"])
     with pytest.raises(ValueError, match="not a stream's row"):
-        spill.unpack(b"x" + data[1:])
+        spill.unpack([b"x" + data[1:]])
 
 
 def test_a_row_that_a_newer_streamd_wrote_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,9 +69,9 @@ def test_a_row_that_a_newer_streamd_wrote_is_refused(monkeypatch: pytest.MonkeyP
         patch.setattr(spill, "LAYOUT", layout.LAYOUT + 1)
         newer_layout = spill.pack(ROW, ("a",), 0)[0]
     with pytest.raises(ValueError, match="version 2"):
-        spill.unpack(newer_version)
+        spill.unpack([newer_version])
     with pytest.raises(ValueError, match="layout 2"):
-        spill.unpack(newer_layout)
+        spill.unpack([newer_layout])
 
 
 class Home:
