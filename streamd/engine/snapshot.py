@@ -13,7 +13,7 @@ import numpy as np
 
 from streamd.records import I64, Array
 
-SLICE_BYTES = 4 << 20  # in one go: a few milliseconds, most of them for memory that is touched for the first time
+SLICE_BYTES = 2 << 20  # in one go: a few milliseconds, most of them for memory that is touched for the first time
 
 
 class RowCopy:

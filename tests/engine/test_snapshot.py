@@ -154,4 +154,4 @@ def test_a_slice_is_a_few_megabytes() -> None:
     engine = seasoned()
     snapshot = engine.snapshot()
     size = snapshot.slice_rows * max(snapshot.streams.row_bytes, snapshot.windows.row_bytes)
-    assert 3 << 20 < size <= 4 << 20
+    assert 1 << 20 < size <= 2 << 20
