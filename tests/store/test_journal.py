@@ -297,7 +297,7 @@ def test_flipped_bytes_never_change_an_entry_nor_stop_the_start(path):
     content = path.read_bytes()
     chance = random.Random(1)
     rescued = 0
-    for _ in range(150):
+    for _ in range(60):
         flipped = bytearray(content)
         for _ in range(chance.choice([1, 1, 8])):
             flipped[chance.choice([chance.randrange(100), chance.randrange(len(content))])] ^= chance.randrange(1, 256)
@@ -311,7 +311,7 @@ def test_flipped_bytes_never_change_an_entry_nor_stop_the_start(path):
             rescued += 1
             assert opened.rescue.path.read_bytes() == bytes(flipped)
         opened.close()
-    assert rescued > 75
+    assert rescued > 30
 
 
 def test_a_truncated_file_gives_its_first_entries(path):
