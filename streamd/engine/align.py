@@ -110,9 +110,9 @@ class Align:
         return self._place(lane, reading, arrival, ticket, join_s)
 
     def forget(self, stream: str) -> None:
-        """The stream left memory; the engine knows its last time when it is back. A frame that waits stays."""
+        """The stream left memory; the engine knows its last time when it is back, unless a frame still waits."""
         lane = self._lanes.get(stream)
-        if lane is not None and lane.parts is None:
+        if lane is not None and lane.parts is None and lane.round <= self._first_round:
             del self._lanes[stream]
 
     def expire(self, now: float) -> None:

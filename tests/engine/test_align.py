@@ -418,3 +418,24 @@ def test_frames_of_a_stream_keep_their_order_when_batches_are_full(max_batch):
     handed = frames(drain(align))
     for stream in {reading.stream for reading in readings}:
         assert [t for s, t, _ in handed if s == stream] == [r.time for r in readings if r.stream == stream]
+
+
+# --- streams that leave memory ---
+
+
+def test_a_stream_that_left_memory_is_asked_for_its_last_time_again():
+    times = {"s": 1.0}
+    align = make(last_times=times)
+    push_all(align, [Reading("s", 5.0, {"a": 1.0})])
+    drain(align)
+    times["s"] = 3.0
+    align.forget("s")
+    assert push_all(align, [Reading("s", 3.0, {"a": 1.0}), Reading("s", 4.0, {"a": 2.0})]) == ["double", None]
+
+
+def test_a_frame_that_waits_keeps_its_place_when_the_stream_leaves_memory():
+    align = make()
+    push_all(align, [Reading("s", 5.0, {"a": 1.0})])
+    align.forget("s")
+    assert push_all(align, [Reading("s", 5.0, {"a": 2.0}), Reading("s", 6.0, {"a": 3.0})]) == ["double", None]
+    assert [(time, values[0]) for _, time, values in frames(drain(align))] == [(5.0, 1.0), (6.0, 3.0)]
