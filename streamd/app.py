@@ -199,7 +199,10 @@ class App:
             # our own: commands, and under a filter as wide as {stream}/# what we publish, which is never learned from
             if message.topic.startswith(f"{self._config.mqtt.prefix}/command/"):
                 await self._command(message)
-            self._link.done(message.ticket)
+                # a command is a record as a reading is, and nothing but the message itself tells it from its copy
+                self._keeper.done(message.ticket, timeless=True)
+            else:
+                self._link.done(message.ticket)
             return
         route = self._router.match(message.topic)
         if route is None:
