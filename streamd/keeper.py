@@ -235,9 +235,11 @@ class Keeper:
             self.published = self.position
         journal, published = self._journal, self.published
         begun = self._now()
+        self._pace.begin()
         try:
             await self._disk(lambda: journal.commit(entries, published))
         except JournalError as error:
+            self._pace.failed()
             metrics.commits.labels("failed").inc()
             if not self.failing:
                 log.error("action=commit_failed waiting=%d reason=%r", len(self._entries), str(error))

@@ -38,8 +38,9 @@ class Pace:
         self._largest = largest_window
         self.window = min(SMALLEST_WINDOW, largest_window)  # messages; the best guess
         self.held_back = 0  # times that the window turned out to be what held things up
-        self._frames = 0
+        self._frames = 0  # that wait, but for those of a commit under way
         self._oldest: float | None = None
+        self._begun: tuple[int, float | None] = (0, None)  # frames and oldest of the commit under way
         self._last_arrival = 0.0
         self._commit: _Commit | None = None  # the last one, while its answer may still come
         self._stalls: list[int] = []  # messages that waited at timed commits which ended a stall
@@ -73,13 +74,24 @@ class Pace:
             due = min(due, self._last_arrival + STALL_S - now)
         return max(due, 0.0)
 
-    def committed(self, now: float, pending: int) -> None:
-        """All that waited is committed; `pending` messages are acknowledged now."""
-        stalled = now - self._last_arrival >= STALL_S
-        in_time = self._oldest is not None and now - self._oldest >= self._commit_s
-        early = pending >= self.window and not in_time and self._frames < self._commit_frames
-        self._commit = _Commit(now, pending, early) if stalled else None
+    def begin(self) -> None:
+        """All that waits is being committed; what is noted from now on waits for the next commit."""
+        self._begun = self._frames, self._oldest
         self._frames, self._oldest = 0, None
+
+    def committed(self, now: float, pending: int) -> None:
+        """It is committed; `pending` messages are acknowledged now."""
+        frames, oldest = self._begun
+        stalled = now - self._last_arrival >= STALL_S
+        in_time = oldest is not None and now - oldest >= self._commit_s
+        early = pending >= self.window and not in_time and frames < self._commit_frames
+        self._commit = _Commit(now, pending, early) if stalled else None
+
+    def failed(self) -> None:
+        """It is not committed: all of it waits again."""
+        frames, oldest = self._begun
+        self._frames += frames
+        self._oldest = self._oldest if oldest is None else oldest
 
     def _learn(self, commit: _Commit, *, answered: bool) -> None:
         if commit.early and answered:
