@@ -50,7 +50,9 @@ streams = Gauge("streamd_streams", "Streams known.", ["group"], registry=registr
 streams_warming = Gauge(
     "streamd_streams_warming", "Streams whose score is not calibrated yet.", ["group"], registry=registry
 )
-incidents_open = Gauge("streamd_incidents_open", "Incidents that are open.", ["group"], registry=registry)
+incidents_open = Gauge(
+    "streamd_incidents_open", "Incidents that are open, of streams in memory.", ["group"], registry=registry
+)
 incidents = Counter("streamd_incidents", "Incidents raised.", ["group"], registry=registry)
 repaired = Counter(
     "streamd_repaired_states", "Hidden states that were not finite or out of bounds.", ["group"], registry=registry

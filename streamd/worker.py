@@ -87,6 +87,9 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        metrics.streams.labels(name).set(engine.known)
+        metrics.training_stretch.labels(name).set(engine.learner.stretch)
+        self._count_open()
 
     async def take(self, readings: list[Reading], source: Source, *, joined: bool, arrival: float, ticket: int) -> None:
         """Take in a message's readings; its ticket is let go when all of them are dealt with."""
@@ -199,9 +202,8 @@ class Worker:
         for incident in outcome.incidents:
             if incident.state == "raised":
                 metrics.incidents.labels(name).inc()
-                metrics.incidents_open.labels(name).inc()
-            elif incident.state == "cleared":
-                metrics.incidents_open.labels(name).dec()
+        if outcome.incidents:
+            self._count_open()
         for report in outcome.reports:
             metrics.candidates.labels(name, report.reason).inc()
             metrics.training_steps.labels(name).inc(report.steps)
@@ -215,6 +217,10 @@ class Worker:
                     self._series_left -= 1
                     self._series.add(stream)
                 metrics.stream_score.labels(name, stream).set(score)
+
+    def _count_open(self) -> None:
+        # counted anew each time: a restart begins with those that were open, and streams leave memory with theirs
+        metrics.incidents_open.labels(self.name).set(int(self.engine.incidents.open.sum()))
 
     def _keep_within_budget(self) -> None:
         factor = self._budget.factor(time.monotonic())
