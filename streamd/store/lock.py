@@ -31,11 +31,36 @@ def hold(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
-            who = f"process {holder}" if holder.isdigit() else "another process"
-            raise StateLocked(f"{folder}: in use by {who}") from None
+            raise StateLocked(f"{folder}: in use by {_named(descriptor)}") from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def holder(folder: Path) -> str | None:
+    """Who holds the lock of a state folder, as `process 123`; None: nobody does. Changes nothing.
+
+    Nothing but an attempt tells, so for some microseconds nobody else gets a free lock either.
+
+    Raises:
+        OSError: the lock can't be looked at.
+    """
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _named(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def _named(descriptor: int) -> str:
+    """The process that a lock file names."""
+    number = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+    return f"process {number}" if number.isdigit() else "another process"

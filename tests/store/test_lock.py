@@ -4,6 +4,7 @@ import sys
 
 import pytest
 
+from streamd.store import lock
 from streamd.store.lock import StateLocked, hold
 
 HOLDER = """
@@ -76,3 +77,19 @@ def test_a_holder_that_has_not_written_its_number_yet_is_another_process(tmp_pat
     (tmp_path / "lock").write_text("")
     with pytest.raises(StateLocked, match="another process"), hold(tmp_path):
         pass
+
+
+def test_a_look_tells_who_holds_the_folder_and_lets_it_be_taken(tmp_path, holder):
+    assert lock.holder(tmp_path) == f"process {holder.pid}"
+    holder.kill()
+    holder.wait()
+    before = (tmp_path / "lock").read_text()
+    assert lock.holder(tmp_path) is None
+    assert (tmp_path / "lock").read_text() == before
+    with hold(tmp_path):
+        assert lock.holder(tmp_path) == f"process {os.getpid()}"
+
+
+def test_a_look_at_a_folder_that_was_never_locked_leaves_no_trace(tmp_path):
+    assert lock.holder(tmp_path) is None
+    assert list(tmp_path.iterdir()) == []
