@@ -40,7 +40,7 @@ _TEMPORARY = ".checkpoint-*.tmp"
 
 
 class CheckpointError(Exception):
-    """The newest checkpoint is sound but not for us; the text says which streamd made it."""
+    """The checkpoint can't be used; the text says why, and where it is sound but not for us, which streamd made it."""
 
 
 class _DamagedError(Exception):
@@ -171,6 +171,22 @@ def load_newest(folder: Path) -> Loaded:
         checkpoint = Checkpoint(position, content.arrays, content.header.meta)
         return Loaded(checkpoint, content.header.created, tuple(quarantined))
     return Loaded(None, None, tuple(quarantined))
+
+
+def load(description: Description) -> Checkpoint:
+    """The checkpoint that `describe` told of, verified again; nothing is moved, whatever is wrong with it.
+
+    Raises:
+        CheckpointError: it is damaged, or from a newer streamd.
+        OSError: it has gone, or the disk does not let us read it.
+    """
+    try:
+        content = _read(description.path, description.position, keep_arrays=True)
+    except _DamagedError as error:
+        raise CheckpointError(f"{description.path}: {error}") from error
+    if content.header is None:
+        raise CheckpointError(f"{description.path}: {_newer(content.maker)}")
+    return Checkpoint(description.position, content.arrays, content.header.meta)
 
 
 def describe(folder: Path) -> list[Description]:

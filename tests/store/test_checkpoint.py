@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 import streamd
 from streamd.store import checkpoint as module
 from streamd.store import tensors
-from streamd.store.checkpoint import Checkpoint, CheckpointError, describe, load_newest, save
+from streamd.store.checkpoint import Checkpoint, CheckpointError, describe, load, load_newest, save
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -402,3 +402,24 @@ def test_describe_passes_over_a_file_that_goes_away(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_files", lambda _folder: files)
     path.unlink()
     assert describe(tmp_path) == []
+
+
+def test_any_checkpoint_can_be_loaded_and_a_bad_one_stays_where_it_is(tmp_path, monkeypatch):
+    for position in (1, 2):
+        save(tmp_path, some(position), keep=9, created=5.0)
+    with monkeypatch.context() as newer:
+        newer.setattr(module, "VERSION", 8)
+        newer.setattr(streamd, "__version__", "9.9")
+        save(tmp_path, some(3), keep=9, created=5.0)
+    newest, torn, good = describe(tmp_path)
+    found = load(good)
+    assert (found.position, found.meta) == (1, some(1).meta)
+    assert {name: array.tobytes() for name, array in found.arrays.items()} == {
+        name: array.tobytes() for name, array in some(1).arrays.items()
+    }
+    torn.path.write_bytes(torn.path.read_bytes()[:-1])
+    before = visible(tmp_path)
+    for bad, reason in ((torn, "does not lie|bytes of arrays"), (newest, "streamd 9.9 made it")):
+        with pytest.raises(CheckpointError, match=reason):
+            load(bad)
+    assert visible(tmp_path) == before
