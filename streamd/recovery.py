@@ -38,8 +38,6 @@ from streamd.wire.messages import Message
 
 log = logging.getLogger("streamd.recovery")
 
-JOURNAL = "journal.sqlite"
-SPILL = "spill.sqlite"
 RECORDS_PER_TURN = 200  # applied between two looks at the event loop
 
 
@@ -150,14 +148,14 @@ def _residencies(state: State, disk: Disk) -> dict[str, Residency]:
 
 
 def _open_spill(folder: Path, position: int) -> Spill:
-    spill = Spill.open(folder / SPILL)
+    spill = Spill.open(folder / folders.SPILL)
     spill.rollback(position)
     return spill
 
 
 def _open_journal(folder: Path, position: int) -> Journal:
     """The journal that goes on from the checkpoint at a position."""
-    path = folder / JOURNAL
+    path = folder / folders.JOURNAL
     journal = Journal.open(path, after=position)
     if journal.base > position:
         # what lies between can't be had to the bit, so neither can what follows: never guess

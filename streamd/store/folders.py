@@ -1,4 +1,4 @@
-"""Names in a folder: made durable, or moved to `quarantine/`.
+"""Names in a state folder: which there are, how they are made durable, or moved to `quarantine/`.
 
 Knows how a name survives a power cut; does not know what the files hold.
 """
@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 
 QUARANTINE = "quarantine"
+JOURNAL = "journal.sqlite"
+SPILL = "spill.sqlite"
 
 
 def sync(folder: Path) -> None:
