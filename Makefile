@@ -8,7 +8,7 @@ PYTHON = $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; d
 # Debian puts servers where a user's PATH does not look.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test test-env check bench clean
+.PHONY: help demo test test-env check bench soak clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -44,6 +44,9 @@ check: $(VENV)/for-dev  ## format, lint, types and layers
 
 bench: $(VENV)/for-bench test-env  ## speed of the engine and end to end, beside a loop that only answers
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+soak: test-env  ## kill the daemon KILLS=1000 times at every moment, SEED=1; UNTIMED=1: readings without a time
+	@$(BIN)/python -m tests.crash.kills --kills $(or $(KILLS),1000) --seed $(or $(SEED),1) $(if $(UNTIMED),--untimed)
 
 clean:  ## remove the environment and what tools left behind
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
