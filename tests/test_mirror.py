@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent.parent
 WITHOUT_MODULE = {
     "tests/test_mirror.py",
     "tests/wire/test_hostile_input.py",
+    "tests/engine/test_contract.py",
 }  # of the tree, and of all decoders at once
 # Folders that test the whole rather than one module; what lies there has names of its own.
 OF_THE_WHOLE = ("scenarios", "broker", "crash", "benchmarks")
