@@ -113,6 +113,7 @@ class Keeper:
         self.marks = deque(marks, maxlen=MARKS)
         self._entries: deque[Entry] = deque()
         self._waiting: deque[_Waiting] = deque()
+        self._inside: set[str] = set()  # groups that have applied a part of a message that can't be known again
         self._changed = asyncio.Event()
         self._committed = asyncio.Event()
         self._ended = False
@@ -131,6 +132,17 @@ class Keeper:
             self._changed.set()
             metrics.queue_length.labels("journal").set(len(self._entries))
         return self.position
+
+    def inside(self, group: str, inside: bool) -> None:
+        """While a message whose readings carry no time is applied in part, nothing is committed.
+
+        It would come again as a whole, and nothing tells which of its readings are in the state.
+        """
+        if inside:
+            self._inside.add(group)
+        elif group in self._inside:
+            self._inside.remove(group)
+            self._changed.set()
 
     def done(self, ticket: int, *, timeless: bool = False) -> None:
         """Let a message go when everything noted so far is on disk.
@@ -205,11 +217,11 @@ class Keeper:
         """Wait until a commit is due; false when there will be none any more."""
         while True:
             self._changed.clear()
-            if self._entries and (self._urgent or self._stopping):
+            if self._entries and not self._inside and (self._urgent or self._stopping):
                 return True
             if self._stopping:
                 return False
-            due_s = self._pace.due_s(self._now(), self._link.held, self._link.dry)
+            due_s = None if self._inside else self._pace.due_s(self._now(), self._link.held, self._link.dry)
             if due_s == 0.0:
                 return True
             await self._until_changed(due_s)
@@ -226,8 +238,8 @@ class Keeper:
             pass
 
     async def _commit(self) -> bool:
-        """Write what waits; false when the disk refused."""
-        if self._journal is None or not self._entries:
+        """Write what waits, if it may be written now; false when the disk refused."""
+        if self._journal is None or not self._entries or self._inside:
             return True
         self._note_marks()
         entries = list(self._entries)

@@ -36,6 +36,9 @@ class Outlet(Protocol):
     def note(self, group: str, record: Record) -> int:
         """A record is about to be applied."""
 
+    def inside(self, group: str, inside: bool) -> None:
+        """Whether some message whose readings carry no time is applied in part: of all or nothing of it, no half."""
+
     def publish(self, message: Message) -> None:
         """Publish what came out of it; never blocks."""
 
@@ -83,6 +86,7 @@ class Worker:
         self._align = Align(engine.settings, engine.channels, engine.last_time, streams=engine.known)
         self._open: dict[int, int] = {}  # ticket -> readings of the message that are not dealt with
         self._timeless: set[int] = set()  # of these tickets, those whose readings carry no time
+        self._inside: set[int] = set()  # of those, the ones of which some readings are applied and some are not
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -181,6 +185,7 @@ class Worker:
         self._count(outcome)
         for ticket in work.tickets:
             self._let_go(ticket)
+        self._outlet.inside(self.name, bool(self._inside))
 
     def _carry_out(self, command: Command) -> None:
         self._outlet.note(self.name, command)
@@ -190,10 +195,13 @@ class Worker:
         left = self._open[ticket] - 1
         if left:
             self._open[ticket] = left
+            if ticket in self._timeless:
+                self._inside.add(ticket)
         else:
             del self._open[ticket]
             self._outlet.done(ticket, timeless=ticket in self._timeless)
             self._timeless.discard(ticket)
+            self._inside.discard(ticket)
 
     def _count(self, outcome: Outcome) -> None:
         name = self.name

@@ -74,6 +74,7 @@ class Outlet:
         self.position = 0
         self.records: list[Record] = []
         self.said: list[tuple[str, Any]] = []
+        self.inside_after: list[bool] = []  # each record: a message without times is applied in part
         self._changed = asyncio.Event()
 
     def note(self, group: str, record: Record) -> int:
@@ -82,6 +83,10 @@ class Outlet:
         self.records.append(record)
         self._say("note", record)
         return self.position
+
+    def inside(self, group: str, inside: bool) -> None:
+        assert group == GROUP
+        self.inside_after.append(inside)
 
     def publish(self, message: Message) -> None:
         self._say("publish", message)
@@ -245,6 +250,22 @@ def test_a_message_without_times_is_let_go_as_such() -> None:
             await bench.take(0, reading(0))
             await bench.take(1, Reading("p1", None, {"flow": 1.0}))
         assert [value for what, value in bench.outlet.said if what == "done"] == [(0, False), (1, True)]
+
+    run(body())
+
+
+def test_a_message_without_times_is_told_to_be_applied_in_part_until_it_is_as_a_whole() -> None:
+    async def body() -> None:
+        bench = Bench()
+        timeless = [Reading("p1", None, {"flow": float(n)}) for n in range(3)]
+        async with bench.running():
+            await bench.take(0, reading(0, "p2"), reading(1, "p2"))
+            await bench.take(1, *timeless)
+        assert len(bench.outlet.batches) == 3
+        assert bench.outlet.inside_after == [True, True, False]
+        async with bench.running():
+            await bench.take(2, reading(2, "p2"), reading(3, "p2"))
+        assert bench.outlet.inside_after[3:] == [False, False]  # known again by their times
 
     run(body())
 
