@@ -72,7 +72,7 @@ class StateFolder:
             },
         )
         path = checkpoint.save(self.folder, change(state), keep=3, created=CREATED)
-        if self.saved is not None:
+        if self.saved is not None and self.saved < self.position:
             self.journal.truncate(self.saved)
             self.spill.forget(self.saved)
         self.saved = self.position
