@@ -10,10 +10,8 @@ import asyncio
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
 import typer
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from streamd.app import App
-    from streamd.store.checkpoint import Description
+    from streamd.rerun import Comparison
     from streamd.table import Table
 
 FAILED, USAGE, FAULT, BUSY = 1, 2, 70, 75
@@ -107,23 +105,53 @@ def check(config_file: Annotated[Path, typer.Argument(help="The TOML file to loo
 
 @app.command()
 def inspect(
-    folder: Annotated[Path, typer.Argument(help="State folder of a daemon.", metavar="STATE_DIR")],
+    folder: Annotated[
+        Path, typer.Argument(help="State folder of a daemon, which may be at work.", metavar="STATE_DIR")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Apply the journal again and compare with the newest checkpoint.")
+    ] = False,
 ) -> None:
-    """What a state folder holds; exit 1 if any checkpoint in it is damaged."""
-    from streamd.store import checkpoint
-
+    """What a state folder holds, all of it verified, nothing changed; exit 1 if anything is damaged or differs."""
     if not folder.is_dir():
         _fail(f"{folder}: is no folder", USAGE)
-    found = checkpoint.describe(folder)
+    import logging
+
+    from streamd import inspection
+    from streamd.store.copies import CopyError
+
+    # what the store logs of the copies that it is given here would be taken for news of the folder
+    logging.getLogger("streamd").addHandler(logging.NullHandler())
+    try:
+        found = inspection.inspect(folder)
+        compared = _rerun(folder) if replay else None
+    except (CopyError, OSError) as error:
+        _fail(str(error), FAILED)
     if as_json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(found, enc_hook=str)))
-    elif not found:
-        typer.echo(f"{folder}: no checkpoints")
+        told = msgspec.to_builtins(found, enc_hook=str) | ({"replay": compared} if replay else {})
+        typer.echo(msgspec.json.format(msgspec.json.encode(told)))
     else:
-        _show_checkpoints(found)
-    if not all(description.ok for description in found):
+        from streamd import show
+
+        show.inspection(found, show.console())
+        if compared is not None:
+            show.comparison(compared, show.console())
+    if found.problems or (compared is not None and compared.findings):
         raise typer.Exit(FAILED)
+
+
+def _rerun(folder: Path) -> Comparison:
+    from rich.progress import Progress
+
+    from streamd.rerun import RerunError, rerun
+
+    with Progress(console=_stderr(), transient=True, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("journal", total=1.0)
+        try:
+            return rerun(folder, on_share=lambda share: progress.update(bar, completed=share))
+        except RerunError as error:
+            _fail(str(error), FAILED)
 
 
 @app.command()
@@ -168,7 +196,9 @@ def backtest(
     if as_json:
         typer.echo(msgspec.json.format(msgspec.json.encode(summary)))
     else:
-        _show_summary(summary)
+        from streamd import show
+
+        show.summary(summary, show.console())
 
 
 @app.command()
@@ -248,49 +278,6 @@ def _stderr() -> Console:
     from rich.console import Console
 
     return Console(stderr=True)
-
-
-def _show_checkpoints(found: Sequence[Description]) -> None:
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    grid = Grid("checkpoint", "bytes", "made", "by", "holds", "state")
-    for one in found:
-        made = "" if one.created is None else datetime.fromtimestamp(one.created, UTC).isoformat(" ", "seconds")
-        holds = f"{one.arrays} arrays; {'; '.join(f'{key}: {value}' for key, value in one.meta.items())}"
-        grid.add_row(
-            one.path.name, f"{one.size:,}", made, one.streamd, holds, "good" if one.ok else f"bad: {one.reason}"
-        )
-    Console().print(grid)
-
-
-def _show_summary(summary: dict[str, Any]) -> None:
-    """The settled part: the last three quarters of the file, per horizon, over all channels."""
-    from rich.console import Console
-    from rich.table import Table as Grid
-
-    console = Console()
-    settled = summary["settled"]
-    console.print(
-        f"{summary['rows']:,} rows, {len(summary['channels'])} channels, {summary['readings_per_s']:,.0f} readings/s, "
-        f"{summary['alarms']} alarms in {summary['incidents']} incidents"
-    )
-    grid = Grid("step", "MASE (mean)", "best", "worst", "coverage", title="after the first quarter of the file")
-    H = summary["horizon"]
-    for h in sorted({1, 2, 3, 6, 12, 24, 48, H} & set(range(1, H + 1))):
-        mase = {name: steps[h - 1] for name, steps in settled["mase"].items() if steps[h - 1] is not None}
-        inside = [steps[h - 1] for steps in settled["coverage"].values() if steps[h - 1] is not None]
-        if mase and inside:
-            best, worst = min(mase, key=mase.__getitem__), max(mase, key=mase.__getitem__)
-            grid.add_row(
-                str(h),
-                f"{sum(mase.values()) / len(mase):.3f}",
-                f"{best} {mase[best]:.3f}",
-                f"{worst} {mase[worst]:.3f}",
-                f"{sum(inside) / len(inside):.3f}",
-            )
-    console.print(grid)
-    console.print("MASE: mean absolute error over that of persistence; below 1 is better than the last value.")
 
 
 def main() -> None:

@@ -24,6 +24,8 @@ from streamd.app import App
 from streamd.store import checkpoint, lock
 from streamd.store.checkpoint import Checkpoint
 from streamd.table import FORM_ROWS
+from tests.engine.runs import Plant
+from tests.state_folder import StateFolder, flip
 
 GOOD = '[[source]]\ntopic = "plant/{stream}/telemetry"\ngroup = "pumps"\n'
 SMALL = "[group.pumps]\nhorizon_steps = 2\nnetwork = { hidden = 8, layers = 1 }\n"
@@ -159,7 +161,7 @@ def test_a_config_that_is_not_there_ends_in_2(streamd_: Call, tmp_path: Path) ->
 def state(folder: Path, *positions: int) -> list[Path]:
     folder.mkdir(exist_ok=True)
     return [
-        checkpoint.save(folder, Checkpoint(position, {"a": np.arange(9.0)}, {"groups": {"pumps": {}}}), 9, created=1e9)
+        checkpoint.save(folder, Checkpoint(position, {"a": np.arange(9.0)}, {"groups": {}}), 9, created=1e9)
         for position in positions
     ]
 
@@ -168,7 +170,7 @@ def test_a_good_state_folder_is_shown_checkpoint_by_checkpoint(streamd_: Call, t
     paths = state(tmp_path / "state", 7, 12)
     told = streamd_("inspect", tmp_path / "state")
     assert told.code == 0
-    assert told.out.count("good") == 2
+    assert told.out.count("│ good") == 2
     assert "bad" not in told.out
     for path in paths:
         assert path.name in told.out
@@ -181,7 +183,9 @@ def test_a_damaged_checkpoint_ends_in_1_and_says_which(streamd_: Call, tmp_path:
     bad.write_bytes(content)
     told = streamd_("inspect", tmp_path / "state", "--json")
     assert told.code == 1
-    found = {one["path"]: one for one in json.loads(told.out)}
+    said = json.loads(told.out)
+    assert len(said["problems"]) == 1
+    found = {one["path"]: one for one in said["checkpoints"]}
     assert found[str(good)]["ok"]
     assert found[str(good)]["position"] == 7
     assert not found[str(bad)]["ok"]
@@ -191,8 +195,63 @@ def test_a_damaged_checkpoint_ends_in_1_and_says_which(streamd_: Call, tmp_path:
 
 def test_an_empty_state_folder_is_no_failure_and_no_folder_is_wrong_usage(streamd_: Call, tmp_path: Path) -> None:
     assert streamd_("inspect", tmp_path).code == 0
-    assert json.loads(streamd_("inspect", tmp_path, "--json").out) == []
+    said = json.loads(streamd_("inspect", tmp_path, "--json").out)
+    assert (said["checkpoints"], said["journal"], said["groups"], said["problems"]) == ([], None, [], [])
     assert streamd_("inspect", tmp_path / "nowhere").code == 2
+
+
+@pytest.fixture
+def worked(tmp_path: Path) -> StateFolder:
+    """The state of a daemon that wrote two checkpoints."""
+    state = StateFolder(tmp_path / "state")
+    plant = Plant(seed=5)
+    for count in (10, 12):
+        state.apply(plant.batches(count))
+        state.checkpoint()
+    state.close()
+    return state
+
+
+def test_a_replay_that_comes_out_the_same_says_so(streamd_: Call, worked: StateFolder) -> None:
+    told = streamd_("inspect", worked.folder, "--replay")
+    assert (told.code, told.err) == (0, "")
+    assert "every checksum is right" in told.out
+    assert "replayed 12 records" in told.out
+    assert "equal, bit for bit" in told.out
+    said = json.loads(streamd_("inspect", worked.folder, "--replay", "--json").out)
+    assert said["journal"]["records"] == 12
+    assert (said["replay"]["begin"], said["replay"]["end"], said["replay"]["findings"]) == (10, 22, [])
+
+
+def test_a_replay_that_comes_out_otherwise_ends_in_1_and_says_where(streamd_: Call, worked: StateFolder) -> None:
+    worked.engine.scale.mean[0, 0] += 1.0
+    worked.checkpoint()  # in the place of the newest
+    told = streamd_("inspect", worked.folder, "--replay")
+    assert told.code == 1
+    assert "scale.mean" in told.out
+    assert "equal" not in told.out
+    (finding,) = json.loads(streamd_("inspect", worked.folder, "--replay", "--json").out)["replay"]["findings"]
+    assert (finding["group"], finding["difference"]["name"]) == ("pumps", "scale.mean")
+
+
+def test_a_replay_that_can_not_be_made_ends_in_1_with_the_reason(streamd_: Call, tmp_path: Path) -> None:
+    state(tmp_path / "state", 7, 12)
+    told = streamd_("inspect", tmp_path / "state", "--replay")
+    assert (told.code, told.out) == (1, "")
+    assert "no journal" in told.err
+
+
+def test_a_damaged_journal_ends_in_1_and_is_told_of_once(streamd_: Call, worked: StateFolder) -> None:
+    flip(worked.folder / "journal.sqlite", 100)
+    told = streamd_("inspect", worked.folder)
+    assert (told.code, told.err) == (1, "")  # nothing of what became of the copies
+    assert told.out.count("bad: journal.sqlite") == 1
+
+
+def test_looking_at_a_folder_does_not_wait_for_torch(worked: StateFolder) -> None:
+    code = "import sys; from streamd.__main__ import app; app(['inspect', sys.argv[1]], standalone_mode=False); "
+    code += "sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code, worked.folder], check=True, capture_output=True)
 
 
 # --- backtest ---

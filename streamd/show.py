@@ -1,0 +1,158 @@
+"""Tables for the terminal: what a state folder holds, what a backtest measured.
+
+Knows how to draw; where the figures come from is the business of others.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from streamd.inspection import GroupState, Inspection
+from streamd.store.checkpoint import Description
+
+if TYPE_CHECKING:
+    from streamd.rerun import Comparison
+
+LONGEST = 60  # characters of a value
+
+
+def console() -> Console:
+    """Standard output."""
+    return Console(highlight=False)
+
+
+def inspection(found: Inspection, console: Console) -> None:
+    """A state folder: what is in it, then what is wrong with it."""
+    console.print(f"{escape(str(found.folder))}: {'in use by ' + found.holder if found.holder else 'not in use'}")
+    if found.checkpoints:
+        console.print(_checkpoints(found.checkpoints))
+    else:
+        console.print("no checkpoints")
+    if (journal := found.journal) is None:
+        console.print("no journal")
+    else:
+        span = f"positions {journal.first} to {journal.last}, " if journal.records else ""
+        console.print(
+            f"journal: {journal.records:,} records, {span}{journal.bytes:,} bytes ({journal.file_bytes:,} on disk), "
+            f"outcomes published up to {journal.published}"
+        )
+    if (spill := found.spill) is not None:
+        console.print(
+            f"spill: {spill.streams:,} streams in {spill.versions:,} versions, {spill.bytes:,} bytes "
+            f"({spill.file_bytes:,} on disk)"
+        )
+    if found.groups:
+        console.print(_groups(found.groups, f"groups at position {found.position}"))
+    for aside in found.quarantine:
+        reason = f": {aside.reason}" if aside.reason else ""
+        console.print(f"in quarantine: {escape(aside.path.name)}, {aside.size:,} bytes{escape(reason)}")
+    for problem in found.problems:
+        console.print(f"[bold red]bad:[/] {escape(problem)}")
+    if not found.problems:
+        console.print("every checksum is right")
+
+
+def comparison(compared: Comparison, console: Console) -> None:
+    """What came of applying a journal again."""
+    console.print(
+        f"replayed {compared.records:,} records, from the checkpoint at {compared.begin} to the one at {compared.end}: "
+        f"{compared.arrays:,} arrays and {compared.streams:,} streams compared"
+    )
+    if not compared.findings:
+        console.print("equal, bit for bit")
+        return
+    grid = Table(
+        "group", "what", "stream", "at", "replayed", "checkpoint", "values", "moved by records", title="differs"
+    )
+    for finding in compared.findings:
+        one = finding.difference
+        grid.add_row(
+            escape(finding.group),
+            escape(one.name),
+            escape(one.stream or ""),
+            ", ".join(map(str, one.index)),
+            escape(_short(one.replayed)),
+            escape(_short(one.kept)),
+            f"{one.count:,}",
+            "none" if finding.records is None else f"{finding.records[0]} to {finding.records[1]}",
+        )
+    console.print(grid)
+
+
+def summary(measured: dict[str, Any], console: Console) -> None:
+    """The settled part: the last three quarters of the file, per horizon, over all channels."""
+    settled = measured["settled"]
+    console.print(
+        f"{measured['rows']:,} rows, {len(measured['channels'])} channels, {measured['readings_per_s']:,.0f} "
+        f"readings/s, {measured['alarms']} alarms in {measured['incidents']} incidents"
+    )
+    grid = Table("step", "MASE (mean)", "best", "worst", "coverage", title="after the first quarter of the file")
+    H = measured["horizon"]
+    for h in sorted({1, 2, 3, 6, 12, 24, 48, H} & set(range(1, H + 1))):
+        mase = {name: steps[h - 1] for name, steps in settled["mase"].items() if steps[h - 1] is not None}
+        inside = [steps[h - 1] for steps in settled["coverage"].values() if steps[h - 1] is not None]
+        if mase and inside:
+            best, worst = min(mase, key=mase.__getitem__), max(mase, key=mase.__getitem__)
+            grid.add_row(
+                str(h),
+                f"{sum(mase.values()) / len(mase):.3f}",
+                f"{best} {mase[best]:.3f}",
+                f"{worst} {mase[worst]:.3f}",
+                f"{sum(inside) / len(inside):.3f}",
+            )
+    console.print(grid)
+    console.print("MASE: mean absolute error over that of persistence; below 1 is better than the last value.")
+
+
+def _checkpoints(described: tuple[Description, ...]) -> Table:
+    grid = Table("checkpoint", "bytes", "made", "by", "holds", "state")
+    for one in described:
+        made = "" if one.created is None else _moment(datetime.fromtimestamp(one.created, UTC))
+        holds = f"{one.arrays} arrays; groups: {one.meta.get('groups', '')}"
+        state = "good" if one.ok else f"bad: {one.reason}"
+        grid.add_row(one.path.name, f"{one.size:,}", made, one.streamd, escape(holds), escape(state))
+    return grid
+
+
+def _groups(groups: tuple[GroupState, ...], title: str) -> Table:
+    """A column for each group: their figures are many, groups are few."""
+    grid = Table("", *(escape(group.name) for group in groups), title=title)
+    rows = {
+        "channels": [f"{len(group.channels)}: {_short(', '.join(group.channels))}" for group in groups],
+        "frames": [f"{group.frames:,}" for group in groups],
+        "streams": [f"{group.known:,}, {group.in_memory:,} of them in memory" for group in groups],
+        "last times": [f"{_moment(group.oldest)} to {_moment(group.newest)}" for group in groups],
+        "weights": [_weights(group) for group in groups],
+        "training": [_training(group) for group in groups],
+    }
+    for word, cells in rows.items():
+        grid.add_row(word, *map(escape, cells))
+    return grid
+
+
+def _weights(group: GroupState) -> str:
+    age = "" if group.weights_age is None else f", last candidate {group.weights_age:,} frames ago"
+    return f"{group.optimizer_steps:,} optimizer steps, generation {group.generation}{age}"
+
+
+def _training(group: GroupState) -> str:
+    words = ["frozen"] if group.frozen else []
+    if group.install_in is not None:
+        words.append(f"a candidate is judged in {group.install_in:,} frames")
+    words.append(f"next job in {group.due_in:,} frames")
+    if group.stretch != 1.0:
+        words.append(f"schedule stretched {group.stretch:.3g} times")
+    return ", ".join(words)
+
+
+def _moment(moment: datetime | None) -> str:
+    return "none" if moment is None else moment.isoformat(timespec="seconds")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
