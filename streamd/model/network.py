@@ -85,7 +85,7 @@ def step(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F
             below = o.sigmoid_().mul_(torch.tanh(cell))
             h_new[:, layer], c_new[:, layer] = below.numpy(), cell.numpy()
         out = torch.addmm(weights["b_head"], below, weights["w_head"].t())
-    return out.numpy().reshape(-1, shape.horizon, shape.channels), h_new, c_new
+    return out.numpy().reshape(len(x), shape.horizon, shape.channels), h_new, c_new
 
 
 def unroll(weights: Weights, shape: Shape, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,6 +13,7 @@ SHAPES = [
     Shape(channels=1, planes=3, extras=5, horizon=1, hidden=1, layers=1),
     Shape(channels=3, planes=3, extras=5, horizon=4, hidden=8, layers=2),
     Shape(channels=2, planes=2, extras=0, horizon=3, hidden=5, layers=3),
+    Shape(channels=0, planes=3, extras=5, horizon=3, hidden=4, layers=1),  # before the first channel is discovered
 ]
 
 
