@@ -114,3 +114,11 @@ def test_parts_share_no_sizes():
     one, other = Part(SIZES, 1), Part(SIZES, 1)
     one.widen({"C": 9})
     assert other.sizes == SIZES == {"C": 2, "R": 3}
+
+
+def test_rows_move_to_the_place_of_others_in_every_array():
+    part = filled()
+    before = copies(part)
+    part.move(np.array([3, 2]), np.array([0, 1]))
+    for name, array in part.state_dict().items():
+        np.testing.assert_array_equal(array, before[name][[3, 2, 2, 3]])

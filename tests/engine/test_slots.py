@@ -89,3 +89,20 @@ def test_streams_of_one_batch_do_not_touch_each_other():
     assert timing.seq.tolist() == [1, 0, 2]
     assert timing.last_time.tolist() == [2.0, -np.inf, 4.0]
     assert timing.interval[2] == 3.0
+
+
+def test_slots_that_are_let_go_leave_no_gap():
+    slots = Slots(["a", "b", "c", "d", "e"])
+    source, target = slots.close(np.array([3, 0]))
+    assert (source.tolist(), target.tolist()) == ([4], [0])
+    assert slots.names == ["e", "b", "c"]
+    assert [slots.get(name) for name in "abcde"] == [None, 1, 2, None, 0]
+    assert slots.open(["d"]).tolist() == [3]
+    source, target = slots.close(np.arange(4))
+    assert (len(source), len(target), len(slots)) == (0, 0, 0)
+
+
+def test_the_earliest_come_in_the_order_of_their_times_and_then_of_their_names():
+    slots = Slots(["e", "b", "d", "a", "c"])
+    times = np.array([5.0, 3.0, 1.0, 3.0, 3.0, -np.inf, -np.inf])  # the last rows are free
+    assert [slots.earliest(times, count).tolist() for count in (1, 3, 5)] == [[2], [2, 3, 1], [2, 3, 1, 4, 0]]

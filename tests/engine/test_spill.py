@@ -92,7 +92,7 @@ class Home:
         )
 
     def restart(self) -> None:
-        other = small_engine(AUTO)
+        other = small_engine(self.engine.settings)
         other.load_state_dict(*state(self.engine))
         self.engine = other
 
@@ -146,6 +146,24 @@ def test_no_outcome_and_no_state_depends_on_which_streams_were_in_memory(
         assert home.engine.resident == engine.resident - len(home.store)
     home.fetch(list(home.store))
     assert by_stream(home.engine) == by_stream(engine)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_stream_that_missed_a_reset_comes_back_as_if_it_had_been_there(restarted: bool) -> None:
+    home, engine, plant = Home(SETTINGS), small_engine(), Plant(3)
+    for batch in plant.batches(40):
+        home.engine.apply(batch)
+        engine.apply(batch)
+    home.spill(6)
+    for each in (home.engine, engine):
+        each.command(Reset())
+        each.learner.generation += 1  # as when new weights are installed
+    if restarted:
+        home.restart()
+    home.fetch(STREAMS)
+    assert by_stream(home.engine) == by_stream(engine)
+    assert not home.engine.timing.age[:6].any()
+    assert home.engine.timing.seq[:6].all()
 
 
 def test_those_silent_longest_leave_first_and_of_equals_those_first_by_name() -> None:
