@@ -20,7 +20,7 @@ from streamd.store.sqlite import Connect, DamagedError, Database, Layout, Rescue
 LAYOUT = Layout(
     application=0x73647370,
     version=1,
-    page_size=4096,
+    page_size=1024,
     tables=(
         """CREATE TABLE version (
             id INTEGER PRIMARY KEY,
@@ -34,7 +34,7 @@ LAYOUT = Layout(
         "CREATE TABLE total (streams INTEGER NOT NULL, forgotten INTEGER NOT NULL, crc INTEGER NOT NULL)",
         f"INSERT INTO total VALUES (0, 0, {zlib.crc32(b'0 0')})",  # noqa: S608
     ),
-    checkpoint_pages=1000,
+    checkpoint_pages=4000,
     cache_kib=8192,
 )
 _FIELDS = 'CAST(stream AS BLOB), CAST(position AS INTEGER), CAST(crc AS INTEGER), CAST("row" AS BLOB)'

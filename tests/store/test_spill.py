@@ -20,7 +20,7 @@ Item = tuple[str, int, bytes]
 def item(stream: str, position: int) -> Item:
     """The row that belongs to a stream at a position; some are longer than a page."""
     chance = random.Random(f"{stream}/{position}")
-    return stream, position, chance.randbytes(chance.randrange(6000))
+    return stream, position, chance.randbytes(chance.randrange(2000))
 
 
 def row(stream: str, position: int) -> bytes:
@@ -125,9 +125,9 @@ def test_nothing_goes_back_behind_what_is_settled(path):
     opened.close()
 
 
-def test_any_order_of_calls_agrees_with_a_plain_list(path, small_log):
+def test_any_order_of_calls_agrees_with_a_plain_list(path, disk, small_log):
     chance = random.Random(3)
-    opened = Spill.open(path)
+    opened = Spill.open(path, through(disk))
     rows: dict[tuple[str, int], bytes] = {}
     position = settled = 0
     for _ in range(200):
@@ -155,8 +155,8 @@ def test_any_order_of_calls_agrees_with_a_plain_list(path, small_log):
     opened.close()
 
 
-def test_space_is_used_again(path, small_log):
-    opened = Spill.open(path)
+def test_space_is_used_again(path, disk, small_log):
+    opened = Spill.open(path, through(disk))
     sizes = []
     for position in range(1, 150):
         opened.put([item(f"s{number}", position) for number in range(5)])
@@ -267,7 +267,7 @@ def test_of_a_file_with_bad_pages_every_row_that_can_be_read_is_kept(path):
     content = path.read_bytes()
     pages = len(content) // spill.LAYOUT.page_size
     kept = []
-    for page in range(0, pages, 8):
+    for page in range(2, pages, 25):  # without the first two, the header and the table's root, no row is found
         begin = page * spill.LAYOUT.page_size
         path.write_bytes(content[:begin] + b"\xa5" * spill.LAYOUT.page_size + content[begin + spill.LAYOUT.page_size :])
         path.with_name("spill.db.damaged").touch()
@@ -278,7 +278,7 @@ def test_of_a_file_with_bad_pages_every_row_that_can_be_read_is_kept(path):
             assert found in (None, row(f"s{number}", 1), row(f"s{number}", 2))
         kept.append(opened.rescue.kept)
         opened.close()
-    assert sorted(kept)[len(kept) // 8] > 100  # one page in eight, at most, takes more than a third with it
+    assert min(kept) > 100
 
 
 # --- a sick disk, and power ---
@@ -322,9 +322,9 @@ class Life:
         position = settled = 0
         for _ in range(2):
             opened = Spill.open(self.path, self.connect)
-            for _ in range(5):
+            for _ in range(4):
                 position += 1
-                keys = {(f"s{number}", position) for number in chance.sample(range(6), 3)}
+                keys = {(f"s{number}", position) for number in chance.sample(range(5), 2)}
                 self.after = self.before | keys
                 opened.put([item(*key) for key in sorted(keys)])
                 self.before = self.after
@@ -350,8 +350,8 @@ class Life:
         assert opened.rescue is None
         found = {
             (stream, at)
-            for stream in (f"s{number}" for number in range(6))
-            for at in range(1, 11)
+            for stream in (f"s{number}" for number in range(5))
+            for at in range(1, 9)
             if opened.get(stream, at) == row(stream, at)
         }
         assert found in (self.before, self.after)
