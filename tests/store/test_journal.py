@@ -165,8 +165,8 @@ def test_a_journal_behind_the_state_that_is_safe_goes_on_from_there(path):
     again.close()
 
 
-def test_space_is_used_again(path, small_log):
-    opened = Journal.open(path)
+def test_space_is_used_again(path, disk, small_log):
+    opened = Journal.open(path, through(disk))
     sizes = []
     for begin in range(0, 8000, 100):
         opened.commit(run_of(begin + 1, begin + 100), published=begin)
