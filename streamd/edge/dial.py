@@ -57,14 +57,16 @@ async def dial(settings: config.Mqtt, version: Version, will: Will, give_up: asy
     """
     abandoned = threading.Event()
     attempt = asyncio.get_running_loop().run_in_executor(None, _open, settings, version, will, abandoned)
+    made = False
     try:
         either: set[asyncio.Future[Any]] = {attempt, give_up}
         await asyncio.wait(either, timeout=CONNECT_LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+        made = attempt.done()
     finally:
-        if not attempt.done():
+        if not made:  # also where the attempt has just ended, and the wait for it was cancelled
             abandoned.set()
             attempt.add_done_callback(_discard)
-    if not attempt.done():
+    if not made:
         raise ConnectError("timeout", "given up" if give_up.done() else f"no socket after {CONNECT_LIMIT_S:.0f} s")
     return attempt.result()
 

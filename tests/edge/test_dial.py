@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -110,4 +112,31 @@ def test_an_attempt_ends_when_it_is_no_longer_wanted(monkeypatch: pytest.MonkeyP
             assert broker.levels == []
 
     blocked = Blocked(monkeypatch)
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize("result", ["socket", "error"])
+def test_an_attempt_that_ends_as_it_is_cancelled_leaves_neither_socket_nor_error_behind(result: str) -> None:
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        attempts: list[asyncio.Future[Any]] = [loop.create_future()]
+        loop.run_in_executor = lambda *_: attempts[0]  # type: ignore[method-assign,assignment]
+        complaints: list[object] = []
+        loop.set_exception_handler(lambda _, context: complaints.append(context))
+        task = asyncio.create_task(dial(Mqtt(), "5", WILL, never()))
+        await asyncio.sleep(0)
+        with socket.socket() as sock:
+            if result == "socket":
+                attempts[0].set_result(Mock(socket=lambda: sock))
+            else:
+                attempts[0].set_exception(ConnectError("unreachable", "nobody there"))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            await asyncio.sleep(0)
+            assert (sock.fileno() == -1) == (result == "socket")
+        attempts.clear()
+        gc.collect()
+        assert complaints == []
+
     asyncio.run(body())
