@@ -99,7 +99,7 @@ class Group(Section, frozen=True):
     max_channels: Count = 128
     max_future_s: Positive = 300.0  # readings further ahead of our clock are dropped
     max_batch: Count = 256
-    seed: int = 0
+    seed: Annotated[int, Meta(ge=0)] = 0
     network: Network = Network()
     training: Training = Training()
     alarm: Alarm = Alarm()

@@ -114,6 +114,7 @@ def test_every_config_that_is_shipped_loads(file: Path) -> None:
         ("[group.p]\nmax_future_s = nan", "group.p.max_future_s: expected float > 0.0, got nan"),
         ("[state]\ncheckpoint_s = inf", "state.checkpoint_s: expected float <= 1000000000.0, got inf"),
         ("[group.p.training]\nmemory_windows = 9", "group.p.training.memory_windows: expected int >= 10, got 9"),
+        ("[group.p]\nseed = -1", "group.p.seed: expected int >= 0, got -1"),
         ("[group]\npump = 3", "group.pump: expected table, got 3"),
         ('[source]\ntopic = "a"', "source: expected array, got table"),
         ("[[source]]", "source #1.topic: missing"),
