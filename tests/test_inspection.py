@@ -9,9 +9,10 @@ import msgspec
 import pytest
 
 import streamd
+from streamd import inspection
 from streamd.inspection import inspect
 from streamd.records import Freeze, Stretch
-from streamd.store import checkpoint, journal, lock, sqlite
+from streamd.store import checkpoint, journal, lock, spill, sqlite
 from streamd.store.checkpoint import Checkpoint
 from streamd.store.journal import Journal
 from tests.engine.runs import SETTINGS, STREAMS, Plant
@@ -203,18 +204,27 @@ def test_a_journal_whose_checkpoint_is_missing_is_a_problem(state: StateFolder) 
     assert found.groups == ()
 
 
-def test_every_row_that_left_memory_is_verified(state: StateFolder) -> None:
+def test_every_row_that_left_memory_is_verified(state: StateFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "_PAGE_ROWS", 3)
     folder = resting(state)
     with sqlite3.connect(folder / SPILL) as connection:
-        connection.execute(
-            'UPDATE version SET "row" = zeroblob(length("row")) WHERE id IN (SELECT id FROM version LIMIT 2)'
-        )
+        connection.execute('UPDATE version SET "row" = zeroblob(length("row")) WHERE id % 2')
     connection.close()
     found = inspect(folder)
     assert found.spill is not None
-    assert found.spill.damaged == 2
+    assert found.spill.versions > found.spill.damaged > 3
     (problem,) = found.problems
-    assert "2 of" in problem
+    assert f"{found.spill.damaged} of {found.spill.versions} rows" in problem
+
+
+def test_pages_that_hold_no_row_are_verified_too(state: StateFolder) -> None:
+    folder = resting(state)
+    with sqlite3.connect(folder / SPILL) as connection:
+        ((page,),) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'by_position'").fetchall()
+    connection.close()
+    flip(folder / SPILL, (page - 1) * spill.LAYOUT.page_size)
+    (problem,) = inspect(folder).problems
+    assert problem.startswith("spill.sqlite: ")
 
 
 def test_rows_that_are_gone_are_missed(state: StateFolder) -> None:

@@ -166,6 +166,22 @@ def test_a_planted_difference_in_a_row_on_the_disk_is_found(state: StateFolder) 
     assert len(findings) == 1
 
 
+def test_a_stream_that_only_the_daemon_let_go_is_compared(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path / "state")
+    plant = Plant(seed=3)
+    state.apply(plant.batches(5))
+    state.checkpoint()
+    state.apply(plant.batches(5))
+    ((stream, row),) = state.engine.spill(1)
+    state.checkpoint()
+    state.spill.put([(f"pumps/{stream}", 10, row)])
+    assert rerun(state.folder).findings == ()
+    state.spill.put([(f"pumps/{stream}", 10, row[:-1] + bytes([row[-1] ^ 1]))])
+    (finding,) = rerun(state.folder).findings
+    assert finding.difference.stream == stream
+    state.close()
+
+
 def test_a_record_that_was_applied_otherwise_is_found(state: StateFolder) -> None:
     """What the engine held when it was saved is not what its journal gives."""
     state.engine.apply(Plant(seed=77, streams=("a stranger",)).batch())
