@@ -246,7 +246,8 @@ class App:
             raise commands.CommandError(f"group: expected one of {', '.join(self._workers)}")
         if request.verb == "checkpoint":
             written = await self._checkpointer.save()
-            text = f"checkpoint at {self._checkpointer.saved}" if written else self._checkpointer.failing
+            reason = self._checkpointer.failing or self._keeper.failing
+            text = f"checkpoint at {self._checkpointer.saved}" if written else reason
             return commands.reply(written, text, request)
         if request.verb == "status":
             reasons = self._unready()

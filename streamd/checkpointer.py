@@ -131,6 +131,8 @@ class Checkpointer:
         async with self._lock:
             if self._keeper.position == self.saved:
                 return True
+            if self._keeper.failing:
+                return False  # what a checkpoint holds is committed first
             return await self._save()
 
     async def begin_anew(self) -> None:

@@ -177,9 +177,9 @@ class Keeper:
         self._changed.set()
 
     async def flush(self) -> bool:
-        """Commit now all that was noted so far; true when it is on disk, false when `run` ended before it was."""
+        """Commit now all that was noted so far; true when it is on disk, false when the disk refuses or `run` ended."""
         position = self.position
-        while self.committed < position and not self._ended:
+        while self.committed < position and not self._ended and not self.failing:
             self._urgent = True
             self._changed.set()
             self._committed.clear()
@@ -256,6 +256,7 @@ class Keeper:
             if not self.failing:
                 log.error("action=commit_failed waiting=%d reason=%r", len(self._entries), str(error))
             self.failing = str(error)
+            self._committed.set()  # whoever waits for it has to know
             return False
         if self.failing:
             log.warning("action=commit_healed waiting=%d", len(self._entries))
