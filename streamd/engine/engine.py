@@ -242,14 +242,25 @@ class Engine:
             "incidents": self.incidents,
         }
 
+    def _rows(self) -> dict[str, Array]:
+        """Every array with one row per slot, by its full name."""
+        return {
+            f"{name}.{key}": array for name, part in self._parts().items() for key, array in part.state_dict().items()
+        }
+
     def _open(self, streams: Sequence[str]) -> I64:
         before = len(self.slots)
+        slots = self._take_slots(streams)
+        self.hidden.generation[before : len(self.slots)] = self.learner.generation
+        self.known += len(self.slots) - before
+        return slots
+
+    def _take_slots(self, streams: Sequence[str]) -> I64:
+        """The streams' slots, which are about to change; free ones for those that have none."""
         slots = self.slots.open(streams)
         if len(self.slots) > self.timing.slots:
             self._grow(max(len(self.slots), 2 * self.timing.slots))
         self._about_to_change(slots)
-        self.hidden.generation[before : len(self.slots)] = self.learner.generation
-        self.known += len(self.slots) - before
         return slots
 
     def _grow(self, slots: int) -> None:
@@ -308,11 +319,7 @@ class Engine:
             return []
         slots = self.slots.earliest(self.timing.last_time, count)
         streams = [self.slots.names[slot] for slot in slots.tolist()]
-        rows = {
-            f"{name}.{key}": array[slots]
-            for name, part in self._parts().items()
-            for key, array in part.state_dict().items()
-        }
+        rows = {name: array[slots] for name, array in self._rows().items()}
         packed = spill.pack(rows, self.channels, self.resets)
         used = len(self.slots)
         source, target = self.slots.close(slots)
@@ -335,15 +342,11 @@ class Engine:
         rows = spill.unpack([data for _, data in items])
         sizes = layout.axes(self.settings, len(self.channels))
         fitted = [fit.change(like.arrays, like.channels, self.channels, sizes).streams(like.arrays) for like in rows]
-        slots = self.slots.open(streams)
-        if len(self.slots) > self.timing.slots:
-            self._grow(max(len(self.slots), 2 * self.timing.slots))
-        self._about_to_change(slots)
+        slots = self._take_slots(streams)
         for like, arrays in zip(rows, fitted, strict=True):
             here = slots[like.places]
-            for name, part in self._parts().items():
-                for key, array in part.state_dict().items():
-                    array[here] = arrays[f"{name}.{key}"]
+            for name, array in self._rows().items():
+                array[here] = arrays[name]
             if like.resets < self.resets:
                 self._reset(here)
                 self.hidden.generation[here] = self._reset_generation
@@ -351,9 +354,7 @@ class Engine:
     def state_dict(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """The whole state: arrays by name, and the rest as what JSON can hold. The arrays are not copies."""
         used = len(self.slots)
-        arrays: dict[str, Array] = {}
-        for name, part in self._parts().items():
-            arrays |= {f"{name}.{key}": array[:used] for key, array in part.state_dict().items()}
+        arrays = {name: array[:used] for name, array in self._rows().items()}
         arrays |= {f"memory.{key}": array[: self.memory.used] for key, array in self.memory.state_dict().items()}
         learner_arrays, learner_meta = self.learner.state_dict()
         arrays |= {f"learner.{key}": array for key, array in learner_arrays.items()}

@@ -216,7 +216,7 @@ SOME = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(SOME, SOME, st.integers(0, 40))
 def test_from_any_settings_to_any_others_the_streams_go_on(before: Group, after: Group, batches: int) -> None:
     engine, plant = small_engine(before), Plant(2)

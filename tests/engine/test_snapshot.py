@@ -63,7 +63,7 @@ def carry_out(engine: Engine, what: str, plant: Plant, store: dict[str, bytes]) 
     return None
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(OPERATIONS, max_size=25), st.integers(0, 1000))
 def test_a_snapshot_is_the_state_at_its_marking_whatever_happens_while_it_is_copied(
     operations: list[str | int], seed: int
