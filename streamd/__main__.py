@@ -65,6 +65,7 @@ def run(config_file: ConfigFile) -> None:
     from streamd.edge.web import WebError
     from streamd.store.checkpoint import CheckpointError
     from streamd.store.lock import StateLocked
+    from streamd.store.sqlite import VersionError
 
     async def serve() -> None:
         daemon = App(settings)
@@ -75,7 +76,7 @@ def run(config_file: ConfigFile) -> None:
         asyncio.run(serve())
     except StateLocked as error:
         _fail(str(error), BUSY)
-    except (config.ConfigError, CheckpointError, WebError) as error:
+    except (config.ConfigError, CheckpointError, VersionError, WebError) as error:
         _fail(str(error), USAGE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import logging
 import os
@@ -21,7 +22,7 @@ import pytest
 import streamd
 from streamd import __main__ as command_line
 from streamd.app import App
-from streamd.store import checkpoint, lock
+from streamd.store import checkpoint, journal, lock
 from streamd.store.checkpoint import Checkpoint
 from streamd.table import FORM_ROWS
 from tests.engine.runs import Plant
@@ -359,6 +360,21 @@ def test_a_state_of_a_newer_streamd_ends_the_daemon_in_2(
     assert told.code == 2
     assert "99.0" in told.err
     assert path.exists()  # left for the one that can read it
+
+
+@pytest.mark.usefixtures("quiet_log")
+def test_a_journal_of_a_newer_streamd_ends_the_daemon_in_2(
+    streamd_: Call, config: Write, worked: StateFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = worked.folder / "journal.sqlite"
+    path.unlink()
+    with monkeypatch.context() as newer:
+        newer.setattr(journal, "LAYOUT", dataclasses.replace(journal.LAYOUT, version=99))
+        journal.Journal.open(path).close()
+    told = streamd_("run", "-c", config(f"{GOOD}{SMALL}[http]\nport = 0\n"))
+    assert told.code == 2
+    assert "in format 99" in told.err
+    assert path.exists()
 
 
 @pytest.mark.usefixtures("quiet_log")
