@@ -31,7 +31,6 @@ from streamd.wire.messages import Message
 log = logging.getLogger("streamd.checkpointer")
 
 LOOK_S = 1.0  # how often the costs are looked at
-ROWS_PER_SLICE = 256
 LEAST_BYTES = 1_000_000  # a journal smaller than this is not worth a checkpoint
 
 
@@ -159,7 +158,7 @@ class Checkpointer:
             while not done:
                 await asyncio.sleep(0)
                 sliced = time.perf_counter()
-                done = snapshot.copy(ROWS_PER_SLICE)
+                done = snapshot.copy(snapshot.slice_rows)
                 metrics.checkpoint_pause_seconds.observe(time.perf_counter() - sliced)
         if not await self._keeper.flush():
             return False
