@@ -25,6 +25,7 @@ from streamd.model.training import Candidate, Job, train
 from streamd.pace import Pace
 from streamd.store import lock
 from streamd.wire import commands, outcomes
+from streamd.wire.messages import Message
 from streamd.wire.readings import Decoder
 from streamd.wire.topics import Router, TemplateError
 from streamd.worker import Worker
@@ -110,6 +111,7 @@ class App:
             status_topic=birth.topic,
             known_filters=state.known_filters,
             marks=state.marks,
+            session_lost=lambda written_down: self._keeper.session_lost(written_down),
         )
         self._keeper = Keeper(
             state.journal,
@@ -148,7 +150,7 @@ class App:
             journal_disk,
             disk,
             saved=state.saved,
-            unsent=link.unsent_incidents,
+            unsent=self._unsent_incidents,
             filters=filters,
             replay_s=lambda: self._train_s + sum(worker.busy_s for worker in self._workers.values()),
         )
@@ -193,6 +195,10 @@ class App:
             self._keeper.arrived()
             for message in messages:
                 await self._take(message)
+
+    def _unsent_incidents(self) -> list[Message]:
+        """Incidents that nobody was told of: the last run's, as long as there was no broker, and this one's."""
+        return [again for again in self._again if again.kind == "incident"] + self._link.unsent_incidents()
 
     async def _take(self, message: Incoming) -> None:
         if message.topic.startswith(f"{self._config.mqtt.prefix}/"):

@@ -75,6 +75,7 @@ class _Waiting:
     tickets: list[int]
     timeless: list[int]  # of the tickets, those whose readings can't be known again by their time
     messages: list[Message]
+    calls: list[Callable[[], None]]  # also if the disk refuses
 
 
 class Keeper:
@@ -167,6 +168,23 @@ class Keeper:
             self._urgent = True  # somebody is to act on it
             self._changed.set()
 
+    def session_lost(self, written_down: Callable[[], None]) -> None:
+        """The broker has forgotten the session: no message comes again by an id that is remembered.
+
+        Args:
+            written_down: called when that is on disk, or the disk refuses: to wait for it to heal would lose more.
+        """
+        if self._journal is None or not self.marks:
+            self.marks.clear()
+            written_down()
+            return
+        self.marks.clear()
+        self.position += 1
+        self._append("", Marks(()))
+        self._last_waiting().calls.append(written_down)
+        self._urgent = True
+        self._changed.set()
+
     def unpublished(self) -> list[Message]:
         """Incidents that wait for their commit."""
         return [message for waiting in self._waiting for message in waiting.messages]
@@ -257,6 +275,8 @@ class Keeper:
                 log.error("action=commit_failed waiting=%d reason=%r", len(self._entries), str(error))
             self.failing = str(error)
             self._committed.set()  # whoever waits for it has to know
+            for waiting in self._waiting:
+                self._call_back(waiting)
             return False
         if self.failing:
             log.warning("action=commit_healed waiting=%d", len(self._entries))
@@ -298,10 +318,16 @@ class Keeper:
                 self._link.publish_message(message)
             for ticket in waiting.tickets:
                 self._link.done(ticket)
+            self._call_back(waiting)
+
+    def _call_back(self, waiting: _Waiting) -> None:
+        calls, waiting.calls = waiting.calls, []
+        for call in calls:
+            call()
 
     def _last_waiting(self) -> _Waiting:
         if not self._waiting or self._waiting[-1].position != self.position:
-            self._waiting.append(_Waiting(self.position, [], [], []))
+            self._waiting.append(_Waiting(self.position, [], [], [], []))
         return self._waiting[-1]
 
     def _watch_window(self) -> None:

@@ -68,7 +68,10 @@ class Stretch(msgspec.Struct, frozen=True, tag="stretch"):
 
 
 class Marks(msgspec.Struct, frozen=True, tag="marks"):
-    """Messages that are dealt with, and may come again all the same: [packet id, checksum] each. Moves no engine."""
+    """Messages that are dealt with, and may come again all the same: [packet id, checksum] each. Moves no engine.
+
+    None of them: the broker's session is new, so that none of those before comes again, and packet ids begin anew.
+    """
 
     messages: tuple[tuple[int, int], ...]
 

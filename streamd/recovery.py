@@ -181,7 +181,7 @@ async def _apply_journal(state: State, journal: Journal, disk: Disk, stop: async
             break
         found = await replay(entries, state.engines, state.residencies, journal.published, prefix=prefix)
         state.again += found.messages
-        state.marks += found.marks
+        state.marks = found.marks if found.session_lost else state.marks + found.marks
         state.position = entries[-1].position
         if found.strangers:
             log.warning("action=pass_over records=%d reason=%r", found.strangers, "no source names their group")
@@ -200,6 +200,7 @@ class Replayed(NamedTuple):
 
     messages: list[Message]  # the outcomes that may not have gone out, in order
     marks: list[Mark]  # of messages that the broker may send again
+    session_lost: bool  # none of the marks from before counts any more
     strangers: int  # records of groups that are not configured any more
 
 
@@ -225,11 +226,15 @@ async def replay(
     """
     messages: list[Message] = []
     marks: list[Mark] = []
+    session_lost = False
     strangers = 0
     for entry in entries:
         metrics.recovered.inc()
         record = codec.decode(entry.record)
         if isinstance(record, Marks):
+            if not record.messages:
+                marks.clear()
+                session_lost = True
             marks += record.messages
             continue
         engine = engines.get(entry.group)
@@ -248,7 +253,7 @@ async def replay(
             coverage = engine.settings.coverage
             messages += outcomes.encode(prefix, entry.group, outcome, terms=TERMS, coverage=coverage)
         await residency.make_room(entry.position)
-    return Replayed(messages, marks, strangers)
+    return Replayed(messages, marks, session_lost, strangers)
 
 
 def unsent(saved: Sequence[Sequence[object]]) -> list[Message]:

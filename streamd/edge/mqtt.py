@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from paho.mqtt.client import MQTTMessage
@@ -51,6 +51,8 @@ class Link:
         status_topic: where they go.
         marks: of messages that former runs had dealt with; the broker may send them again.
         known_filters: those wanted by former runs under this client id, which the broker's session may still hold.
+        session_lost: told when the broker has forgotten the session, and with it all packet ids that are remembered;
+            calls back when that is written down, and only then is anything subscribed to.
         random: jitter of the reconnects.
     """
 
@@ -64,6 +66,7 @@ class Link:
         status_topic: str,
         known_filters: Sequence[str] = (),
         marks: Sequence[Mark] = (),
+        session_lost: Callable[[Callable[[], None]], None] = lambda written_down: written_down(),
         random: Random | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -71,6 +74,7 @@ class Link:
         self._filters = list(dict.fromkeys(filters))
         self._obsolete = [name for name in dict.fromkeys(known_filters) if name not in self._filters]
         self._will = Will(status_topic, will)
+        self._session_lost = session_lost
         self._birth = Outgoing(status_topic, birth, qos=1, retain=True, droppable=False, kind="status")
         self._backoff = Backoff(
             settings.reconnect_min_s,
@@ -326,7 +330,15 @@ class Link:
             again,
             self._sender.waiting,
         )
-        self._subscribe(welcome.session_present)
+
+        def subscribe(connection: Connection = self._open) -> None:
+            if self._connection is connection:
+                self._subscribe(welcome.session_present)
+
+        if welcome.session_present:
+            subscribe()
+        else:  # what comes in the new session must not be taken for what a former run dealt with in the old one
+            self._session_lost(subscribe)
         self._sender.send(self._birth, self._open, welcome)
         self._arrived.set()
         self._open.wake()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -166,6 +166,40 @@ def test_the_birth_is_published_after_the_subscription_and_before_all_that_waits
             await broker.gets(SUBSCRIBE)
             assert b"online" in await broker.gets(PUBLISH)
             assert b"raised" in await broker.gets(PUBLISH)
+
+    asyncio.run(body())
+
+
+def test_nothing_is_subscribed_to_in_a_new_session_before_the_loss_of_the_old_one_is_written_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subscriptions: list[Connection] = []
+    subscribe = Connection.subscribe
+
+    def noted(connection: Connection, filters: Sequence[str]) -> int:
+        subscriptions.append(connection)
+        return subscribe(connection, filters)
+
+    monkeypatch.setattr(Connection, "subscribe", noted)
+
+    async def body() -> None:
+        lost: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
+        async with FakeBroker() as broker:
+            names: Any = {"birth": b"online", "will": b"offline", "status_topic": "streamd/status"}
+            link = Link(settings(broker), ["in/#"], **names, session_lost=lost.put_nowait)
+            async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
+                task = tasks.create_task(link.run(), name="link")
+                written_down = await lost.get()
+                await broker.gets(PUBLISH)  # the birth does not wait
+                assert not subscriptions
+                written_down()
+                await broker.gets(SUBSCRIBE)
+                broker.hang_up()
+                await lost.get()
+                await broker.gets(PUBLISH)
+                written_down()  # of the connection before
+                assert len(subscriptions) == 1
+                task.cancel()
 
     asyncio.run(body())
 
