@@ -177,50 +177,18 @@ class Engine:
         change = features.bounded((values - last) / step_spread[:, 0])
         seen = np.isfinite(values).astype(np.float32)
         clock = features.clock(times, steps)
-        repaired = self._refresh(slots, n)
+        learner = self.learner
+        repaired = self.hidden.refresh(slots, n, self.recent, learner.weights, learner.shape, learner.generation)
         h, c = self.hidden.h[slots], self.hidden.c[slots]
         self.recent.mark(slots, n, h, c)
         x = features.compose(level, change, seen, clock)
-        correction, h, c = network.step(self.learner.weights, self.learner.shape, x, h, c)
+        correction, h, c = network.step(learner.weights, learner.shape, x, h, c)
         repaired += repair(h, c)
         self.hidden.h[slots], self.hidden.c[slots] = h, c
         self.recent.record(slots, n, values, base, level, change, seen, clock, trust)
         if not np.abs(correction).max(initial=0.0) <= features.LIMIT:  # also where it is NaN
             correction = features.bounded(correction)  # as the targets are that it learns from
         return base[:, None, :] + correction * step_spread, repaired
-
-    def _refresh(self, slots: I64, n: I64) -> int:
-        """Replay the last frames of streams whose hidden state was made by weights that are no longer in use.
-
-        Returns:
-            how many hidden states had to be repaired.
-        """
-        generation = self.learner.generation
-        stale = self.hidden.generation[slots] != generation
-        if not stale.any():
-            return 0
-        slots, n = slots[stale], n[stale]
-        self.hidden.generation[slots] = generation
-        recent, stride, R = self.recent, self.recent.stride, self.recent.sizes["R"]
-        # the oldest kept state whose frames are all still there, and the frames since
-        begin = np.maximum(-(-(n - R) // stride), 0) * stride
-        has_any = n > begin
-        slots, n, begin = slots[has_any], n[has_any], begin[has_any]
-        if not len(slots):
-            return 0
-        repaired = 0
-        starts = slots, begin // stride % recent.sizes["S"]
-        h, c = recent.start_h[starts], recent.start_c[starts]
-        for back in range(int((n - begin).max()), 0, -1):
-            on = np.flatnonzero(n - back >= begin)
-            at = slots[on], (n[on] - back) % R
-            recent.mark(slots[on], n[on] - back, h[on], c[on])
-            x = features.compose(recent.level[at], recent.change[at], recent.seen[at], recent.clock[at])
-            _, h_on, c_on = network.step(self.learner.weights, self.learner.shape, x, h[on], c[on])
-            repaired += repair(h_on, c_on)
-            h[on], c[on] = h_on, c_on
-        self.hidden.h[slots], self.hidden.c[slots] = h, c
-        return repaired
 
     def _remember_windows(self, slots: I64, n: I64) -> None:
         """Put the windows that are complete with frames n into the replay memory."""

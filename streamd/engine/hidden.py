@@ -1,13 +1,16 @@
 """State of the network, one per stream, and what keeps it within bounds.
 
-Knows numbers that may have gone bad, not the weights that made them.
+Knows when a state is older than the weights; not where the weights come from.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from streamd.engine.features import compose
+from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows, column
+from streamd.model.network import Shape, Weights, step
 from streamd.records import F32, I64
 
 CELL_LIMIT = 100.0  # tanh is flat long before; a cell beyond it would only take long to come back
@@ -19,6 +22,42 @@ class Hidden(Rows):
     h: F32 = column("L", "K", dtype=np.float32)
     c: F32 = column("L", "K", dtype=np.float32)
     generation: I64 = column(dtype=np.int64)  # of the weights that made it
+
+    def refresh(self, slots: I64, n: I64, recent: Recent, weights: Weights, shape: Shape, generation: int) -> int:
+        """Replay the last frames of streams whose state was made by weights that are no longer in use.
+
+        Args:
+            slots, n: [B] of the streams, and the numbers of their frames that come now.
+            generation: of the weights.
+
+        Returns:
+            how many states had to be repaired.
+        """
+        stale = self.generation[slots] != generation
+        if not stale.any():
+            return 0
+        slots, n = slots[stale], n[stale]
+        self.generation[slots] = generation
+        stride, R = recent.stride, recent.sizes["R"]
+        # the oldest kept state whose frames are all still there, and the frames since
+        begin = np.maximum(-(-(n - R) // stride), 0) * stride
+        has_any = n > begin
+        slots, n, begin = slots[has_any], n[has_any], begin[has_any]
+        if not len(slots):
+            return 0
+        repaired = 0
+        starts = slots, begin // stride % recent.sizes["S"]
+        h, c = recent.start_h[starts], recent.start_c[starts]
+        for back in range(int((n - begin).max()), 0, -1):
+            on = np.flatnonzero(n - back >= begin)
+            at = slots[on], (n[on] - back) % R
+            recent.mark(slots[on], n[on] - back, h[on], c[on])
+            x = compose(recent.level[at], recent.change[at], recent.seen[at], recent.clock[at])
+            _, h_on, c_on = step(weights, shape, x, h[on], c[on])
+            repaired += repair(h_on, c_on)
+            h[on], c[on] = h_on, c_on
+        self.h[slots], self.c[slots] = h, c
+        return repaired
 
 
 def repair(h: F32, c: F32) -> int:
