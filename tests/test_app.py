@@ -367,6 +367,7 @@ def test_what_can_not_be_used_is_counted_by_reason_and_the_next_reading_is_answe
                     reason: count("refused_total", reason=reason) - before[reason] for reason in bad
                 } == dict.fromkeys(bad, 1)
                 assert (await page(app, "/readyz"))[0] == 200
+                await asyncio.to_thread(broker.wait_for_log, "Received PUBACK from streamd ", len(bad) + 1)
 
     run(body())
 
@@ -387,6 +388,7 @@ def test_commands_are_answered_good_or_bad(tmp_path: Path, mosquitto: Start) -> 
                 assert "pumps" in foreign["text"]
                 assert (await ask(peer, "freeze"))["ok"]
                 assert (await page(app, "/readyz"))[0] == 200
+                await asyncio.to_thread(broker.wait_for_log, "Received PUBACK from streamd ", 5)
 
     run(body())
 
