@@ -1,0 +1,661 @@
+"""The engine as a whole: alone or in a batch, at once or with a restart in the middle, it comes to the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from streamd.config import Network
+from streamd.engine import features
+from streamd.engine.engine import Engine
+from streamd.engine.learner import InlineTrainer
+from streamd.engine.score import WARM_FRAMES
+from streamd.model import network
+from streamd.records import Batch, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from tests.engine.runs import SETTINGS, Plant, bits, outcome_bits, small_engine, state, with_training
+
+WITHOUT_TRAINING = with_training(enabled=False)
+FORECAST = ("mean", "lower", "upper")
+
+
+def with_settings(settings=WITHOUT_TRAINING, **changes):
+    return msgspec.structs.replace(settings, **changes)
+
+
+def one_stream(engine, values, start=0, every=60.0):
+    """Outcomes of one stream's rows [N, C], a frame every so many seconds."""
+    values = np.asarray(values, float)
+    return [engine.apply(Batch(("s",), np.array([every * (start + n)]), row[None])) for n, row in enumerate(values)]
+
+
+def noise(count, channels=2, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, channels))
+
+
+def give_it_something_to_say(engine, seed=0):
+    """A head that is not zero, as after learning, so that hidden states show in forecasts."""
+    shape = engine.learner.shape
+    generator = torch.Generator().manual_seed(seed)
+    weights = dict(engine.learner.weights)
+    weights["w_head"] = 0.3 * torch.randn(shape.outputs, shape.hidden, generator=generator)
+    engine.learner.weights = weights
+
+
+def stacked(outcomes: Iterable[Outcome], name):
+    return np.concatenate([getattr(outcome, name) for outcome in outcomes])
+
+
+# --- one at a time and together ---
+
+
+def test_a_thousand_streams_in_batches_equal_each_stream_alone():
+    """Without training: the schedule counts the frames of the group, so a stream alone would be trained otherwise."""
+    streams, frames = 1000, 10
+    names = tuple(f"stream-{i}" for i in range(streams))
+    generator = np.random.default_rng(0)
+    units = 10.0 ** generator.integers(-6, 7, size=(streams, 1, 2))
+    values = units * (20 + generator.normal(size=(streams, frames, 2)).cumsum(axis=1))
+    values[generator.random(values.shape) < 0.1] = np.nan
+    times = generator.uniform(0.5, 1.5, size=(streams, frames)).cumsum(axis=1)
+    together, alone = small_engine(WITHOUT_TRAINING), small_engine(WITHOUT_TRAINING)
+    for engine in (together, alone):
+        give_it_something_to_say(engine)
+    whole, single = [], []  # outcomes in the order of streams, frame by frame
+    for frame in range(frames):
+        for at in range(0, streams, 250):
+            part = slice(at, at + 250)
+            whole.append(together.apply(Batch(names[part], times[part, frame], values[part, frame])))
+        for i in range(streams):
+            part = slice(i, i + 1)
+            single.append(alone.apply(Batch(names[part], times[part, frame], values[part, frame])))
+    for name in FORECAST:
+        here, there = (stacked(outcomes, name).reshape(frames, streams, 3, 2) for outcomes in (whole, single))
+        np.testing.assert_array_equal(np.isnan(here), np.isnan(there))
+        assert np.nanmax(np.abs(here - there) / units) < 1e-5
+    for name in ("seq", "warming", "interval", "score", "channel_score"):
+        np.testing.assert_allclose(stacked(whole, name), stacked(single, name), rtol=1e-4, atol=1e-5)
+    assert stacked(whole, "seq").tolist() == np.repeat(np.arange(frames), streams).tolist()
+    np.testing.assert_allclose(together.hidden.h[:streams], alone.hidden.h[:streams], atol=1e-5)
+    np.testing.assert_allclose(together.hidden.c[:streams], alone.hidden.c[:streams], atol=1e-5)
+
+
+def test_streams_of_a_batch_do_not_depend_on_their_order():
+    one, other = (small_engine(WITHOUT_TRAINING) for _ in range(2))
+    for engine in (one, other):
+        give_it_something_to_say(engine)
+    for batch in Plant(3).batches(40):
+        turned = Batch(batch.streams[::-1], batch.times[::-1], batch.values[::-1])
+        here, there = one.apply(batch), other.apply(turned)
+        np.testing.assert_allclose(here.mean, there.mean[::-1], rtol=1e-6)
+        np.testing.assert_allclose(here.score, there.score[::-1], rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 15, 120])
+def test_the_hidden_state_equals_that_of_the_whole_sequence_at_once(frames):
+    engine = small_engine(with_training(enabled=False, burn_in_frames=120))
+    give_it_something_to_say(engine)
+    values = noise(frames).cumsum(axis=0)
+    values[np.random.default_rng(1).random(values.shape) < 0.1] = np.nan
+    outcomes = one_stream(engine, values)
+    recent, shape, weights = engine.recent, engine.learner.shape, engine.learner.weights
+    inputs = (getattr(recent, name)[0, :frames] for name in ("level", "change", "seen", "clock"))
+    x = torch.from_numpy(features.compose(*inputs)[None])
+    zeros = torch.zeros(shape.layers, 1, shape.hidden)
+    with torch.inference_mode():
+        top, h, c = network.unroll(weights, shape, x, zeros, zeros)
+        corrections = network.head(weights, shape, top)[0].numpy()
+    np.testing.assert_allclose(engine.hidden.h[0], h[:, 0].numpy(), atol=1e-5)
+    np.testing.assert_allclose(engine.hidden.c[0], c[:, 0].numpy(), atol=1e-5)
+    expected = engine.scale.last[0] + corrections[-1] * engine.scale.step_spread(np.array([0]))[0]
+    np.testing.assert_allclose(outcomes[-1].mean[0], expected, atol=1e-4)
+
+
+def test_a_state_made_by_older_weights_is_made_anew_from_the_frames_at_hand():
+    """What it comes to is what the new weights make of the ring's frames, from the state kept at its beginning."""
+    engine = small_engine(WITHOUT_TRAINING)
+    values = noise(37)
+    one_stream(engine, values)
+    give_it_something_to_say(engine)
+    learner, recent = engine.learner, engine.recent
+    learner.weights = {name: tensor + 0.1 for name, tensor in learner.weights.items()}
+    learner.generation += 1
+    R, stride = recent.sizes["R"], recent.stride
+    begin = -(-(37 - R) // stride) * stride
+    numbers = np.arange(begin, 37)
+    x = features.compose(*(getattr(recent, name)[0, numbers % R] for name in ("level", "change", "seen", "clock")))
+    starts = (getattr(recent, name)[0, begin // stride % recent.sizes["S"]] for name in ("start_h", "start_c"))
+    h, c = (torch.from_numpy(start[:, None].copy()) for start in starts)
+    states = {}  # before each frame
+    for number, row in zip(numbers.tolist(), torch.from_numpy(x), strict=True):
+        states[number] = c
+        with torch.inference_mode():
+            _, h, c = network.unroll(learner.weights, learner.shape, row[None, None], h, c)
+    twin = Engine(engine.settings, InlineTrainer())
+    twin.load_state_dict(*state(engine))
+    twin.hidden.h[0], twin.hidden.c[0] = h[:, 0].numpy(), c[:, 0].numpy()
+    twin.hidden.generation[0] = learner.generation
+    (mine,), (expected,) = one_stream(engine, noise(1, seed=5), 37), one_stream(twin, noise(1, seed=5), 37)
+    np.testing.assert_allclose(mine.mean, expected.mean, atol=1e-4)
+    np.testing.assert_allclose(engine.hidden.c[0], twin.hidden.c[0], atol=1e-5)
+    assert engine.hidden.generation[0] == learner.generation
+    kept = [number for number in states if number % stride == 0]
+    assert len(kept) > 2
+    for number in kept:  # the states that windows begin with are of these weights too
+        start = recent.start_c[0, number // stride % recent.sizes["S"]]
+        np.testing.assert_allclose(start, states[number][:, 0].numpy(), atol=1e-5)
+
+
+# --- deterministic, also over a restart ---
+
+
+def commands(number):
+    """A command now and then, the same in every run."""
+    return {
+        25: Reset("s1"),
+        40: Stretch(1.5),
+        55: Freeze(),
+        70: Thaw(),
+        90: Widen(("new",)),
+        110: Reset(),
+    }.get(number)
+
+
+AUTO = msgspec.structs.replace(SETTINGS, channels="auto")
+LENGTH = 130
+
+
+def records():
+    """Batches and commands of a long run with all there is."""
+    plant, channels = Plant(11), 2
+    yield Widen(("a", "b"))
+    for number in range(LENGTH):
+        command = commands(number)
+        if command is not None:
+            yield command
+            channels += isinstance(command, Widen)
+        yield plant.batch(channels)
+
+
+def play(engine, some):
+    found = []
+    for record in some:
+        if isinstance(record, Batch):
+            found.append(outcome_bits(engine.apply(record)))
+        else:
+            engine.command(record)
+    return found
+
+
+def test_the_same_records_give_the_same_bits():
+    one, other = small_engine(AUTO), small_engine(AUTO)
+    assert play(one, records()) == play(other, records())
+    (arrays, meta), (arrays_too, meta_too) = state(one), state(other)
+    assert bits(arrays) == bits(arrays_too)
+    assert meta == meta_too
+    assert meta["learner"]["generation"] > 0, "training took part"
+    assert meta["memory_added"] > SETTINGS.training.memory_windows, "and replay"
+
+
+def test_another_seed_gives_other_bits():
+    one, other = small_engine(AUTO), small_engine(with_settings(AUTO, seed=1))
+    assert play(one, records()) != play(other, records())
+
+
+def test_a_restart_at_any_frame_is_invisible():
+    everything = list(records())
+    straight, saved = small_engine(AUTO), []
+    expected = []
+    for number, record in enumerate(everything):
+        saved.append((number, len(expected), state(straight)))
+        expected += play(straight, [record])
+    last = bits(state(straight)[0]), state(straight)[1]
+    under_way = 0
+    for number, seen, (arrays, meta) in saved[::6]:
+        resumed = small_engine(AUTO)
+        resumed.load_state_dict(arrays, meta)
+        under_way += meta["learner"]["job_batches"] is not None
+        assert play(resumed, everything[number:]) == expected[seen:], number
+        assert (bits(state(resumed)[0]), state(resumed)[1]) == last, number
+    assert under_way > 5, "some of the states had a job under way"
+
+
+def test_a_saved_state_is_of_its_moment_although_its_arrays_are_not_copies():
+    engine = small_engine()
+    for batch in Plant(1).batches(30):
+        engine.apply(batch)
+    _, meta = engine.state_dict()
+    before = json.dumps(meta)
+    for batch in Plant(2, streams=("other",)).batches(30):
+        engine.apply(Batch(batch.streams, batch.times + 1e6, batch.values))
+    assert json.dumps(meta) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"horizon_steps": 4}, r"is not|horizon"),
+        ({"network": Network(hidden=5, layers=2)}, "is not"),
+        ({"network": Network(hidden=4, layers=1)}, "is not"),
+        ({"channels": ("a", "c")}, "channels: a, b are not a, c"),
+        ({"channels": ("b", "a")}, "channels: a, b are not b, a"),
+        ({"channels": ("a",)}, "channels: a, b are not a"),
+        ({"training": with_training(burn_in_frames=20).training}, "is not"),
+        ({"training": with_training(memory_windows=20).training}, "memory_windows: 12 is not 20"),
+    ],
+)
+def test_a_state_of_other_settings_is_refused_and_the_text_says_where(change, says):
+    engine = small_engine()
+    for batch in Plant(1).batches(20):
+        engine.apply(batch)
+    with pytest.raises(ValueError, match=says):
+        small_engine(msgspec.structs.replace(SETTINGS, **change)).load_state_dict(*state(engine))
+
+
+def test_a_state_with_something_missing_is_refused_and_the_text_says_where():
+    engine = small_engine()
+    for batch in Plant(1).batches(40):
+        engine.apply(batch)
+    whole, meta = state(engine)
+    for name in [name for name in whole if not name.startswith("learner.job")]:
+        arrays = {key: array for key, array in whole.items() if key != name}
+        with pytest.raises(ValueError, match=name.rpartition(".")[2]):
+            small_engine().load_state_dict(arrays, meta)
+        if not name.startswith("learner."):
+            with pytest.raises(ValueError, match=r"rows are not|is not"):
+                small_engine().load_state_dict({**whole, name: whole[name][:-1]}, meta)
+    for part in ("scale.", "memory."):
+        fewer = {name: array[:-1] if name.startswith(part) else array for name, array in whole.items()}
+        with pytest.raises(ValueError, match=f"{part[:-1]}: [0-9]+ rows are not [0-9]+"):
+            small_engine().load_state_dict(fewer, meta)
+
+
+# --- commands ---
+
+
+def test_seq_has_no_gap_over_resets_and_old_readings_stay_old():
+    engine = small_engine()
+    seqs = []
+    for number in range(30):
+        if number == 10:
+            engine.command(Reset("s"))
+        if number == 20:
+            engine.command(Reset())
+            assert engine.last_time("s") == 60.0 * 19
+        (outcome,) = one_stream(engine, noise(1, seed=number), number)
+        seqs.append(int(outcome.seq[0]))
+    assert seqs == list(range(30))
+
+
+@pytest.mark.parametrize("command", [Reset("s"), Reset()])
+def test_a_reset_stream_is_as_new_but_for_what_the_group_has_learnt(command):
+    engine, fresh = small_engine(WITHOUT_TRAINING), small_engine(WITHOUT_TRAINING)
+    for each in (engine, fresh):
+        give_it_something_to_say(each)
+    one_stream(engine, 50 + 9 * noise(40))
+    engine.command(command)
+    again, new = one_stream(engine, noise(20, seed=2), 40), one_stream(fresh, noise(20, seed=2), 40)
+    for name in (*FORECAST, "score", "warming"):
+        # the first step is known to be a minute from the frame before the reset
+        np.testing.assert_allclose(stacked(again, name), stacked(new, name), rtol=1e-6, err_msg=name)
+    assert all(torch.equal(engine.learner.weights[name], fresh.learner.weights[name]) for name in fresh.learner.weights)
+
+
+def test_a_reset_of_one_stream_leaves_the_others_alone():
+    one, other = small_engine(WITHOUT_TRAINING), small_engine(WITHOUT_TRAINING)
+    plant, twin = Plant(5), Plant(5)
+    play(one, plant.batches(30)), play(other, twin.batches(30))
+    one.command(Reset("s2"))
+    one.command(Reset("never seen"))
+    for batch, same in zip(plant.batches(20), twin.batches(20), strict=True):
+        here, there = one.apply(batch), other.apply(same)
+        rest = [i for i, stream in enumerate(batch.streams) if stream != "s2"]
+        for name in (*FORECAST, "score"):
+            np.testing.assert_array_equal(getattr(here, name)[rest], getattr(there, name)[rest])
+
+
+def test_an_open_incident_goes_on_over_a_reset():
+    engine = small_engine(WITHOUT_TRAINING)
+    one_stream(engine, noise(WARM_FRAMES + 20))
+    (outcome,) = one_stream(engine, [[99.0, 0.0]], WARM_FRAMES + 20)
+    (raised,) = outcome.incidents
+    engine.command(Reset("s"))
+    told = [told for out in one_stream(engine, noise(30, seed=1), WARM_FRAMES + 21) for told in out.incidents]
+    assert [(each.id, each.state) for each in told] == [(raised.id, "cleared")]
+
+
+def test_freezing_stops_training_and_nothing_else_and_thawing_starts_it_again():
+    engine = small_engine()
+    plant = Plant(6)
+    play(engine, plant.batches(40))
+    engine.command(Freeze())
+    before = {name: tensor.clone() for name, tensor in engine.learner.weights.items()}
+    frozen = [engine.apply(batch) for batch in plant.batches(40)]
+    assert not any(outcome.reports for outcome in frozen)
+    assert all(torch.equal(engine.learner.weights[name], before[name]) for name in before)
+    assert not np.array_equal(frozen[-1].mean, frozen[-2].mean), "forecasts go on"
+    engine.command(Thaw())
+    assert any(engine.apply(batch).reports for batch in plant.batches(40))
+
+
+def test_a_stretched_schedule_trains_less():
+    def jobs(factor):
+        engine = small_engine()
+        engine.command(Stretch(factor))
+        return sum(len(engine.apply(batch).reports) for batch in Plant(7).batches(200))
+
+    assert jobs(4.0) == pytest.approx(jobs(1.0) / 4, abs=2)
+
+
+def test_the_engine_waits_exactly_when_a_candidate_is_to_be_installed():
+    engine, reports = small_engine(), 0
+    for batch in Plant(8).batches(80):
+        waits = engine.waits
+        outcome = engine.apply(batch)
+        assert len(outcome.reports) == waits
+        reports += waits
+    assert reports > 5
+
+
+# --- channels ---
+
+
+def test_a_new_channel_changes_nothing_of_the_old_ones_and_loses_no_hidden_state():
+    narrow = small_engine(with_settings(AUTO, training=WITHOUT_TRAINING.training))
+    narrow.command(Widen(("a", "b")))
+    give_it_something_to_say(narrow)
+    play(narrow, Plant(9).batches(50))
+    wide = Engine(narrow.settings, InlineTrainer())
+    wide.load_state_dict(*state(narrow))
+    wide.command(Widen(("c",)))
+    assert wide.channels == ("a", "b", "c")
+    np.testing.assert_array_equal(wide.hidden.h[:6], narrow.hidden.h[:6])
+    assert wide.hidden.h.any()
+    for number, batch in enumerate(Plant(10).batches(30)):
+        times = batch.times + 1e6
+        extra = 5.0 + noise(len(batch), 1, seed=number)
+        here = narrow.apply(Batch(batch.streams, times, batch.values))
+        there = wide.apply(Batch(batch.streams, times, np.concatenate([batch.values, extra], axis=1)))
+        for name in FORECAST:
+            np.testing.assert_allclose(getattr(there, name)[..., :2], getattr(here, name), rtol=1e-5)
+        # persistence until it is learned
+        np.testing.assert_allclose(there.mean[..., 2], np.repeat(extra, 3, axis=1))
+        np.testing.assert_array_equal(there.seq, here.seq)
+
+
+def test_discovered_channels_give_what_named_ones_give():
+    named, found = small_engine(), small_engine(AUTO)
+    found.command(Widen(("a", "b")))
+    assert play(named, Plant(1).batches(60)) == play(found, Plant(1).batches(60))
+
+
+def test_training_goes_on_after_a_channel_came():
+    engine = small_engine(AUTO)
+    plant, reports = Plant(1), []
+    engine.command(Widen(("a", "b")))
+    play(engine, plant.batches(60))
+    engine.command(Widen(("x",)))
+    for _ in range(60):
+        reports += engine.apply(plant.batch(3)).reports
+    assert {report.reason for report in reports} <= {"better", "worse"}
+    assert reports
+
+
+def test_a_group_without_any_channel_yet_takes_frames():
+    engine = small_engine(AUTO)
+    for n in range(30):
+        outcome = engine.apply(Batch(("s", "t"), np.full(2, 60.0 * n), np.empty((2, 0))))
+        assert outcome.mean.shape == (2, 3, 0)
+        assert outcome.score.tolist() == [0.0, 0.0]
+
+
+# --- missing values ---
+
+
+def test_missing_values_are_masked_and_never_filled():
+    engine = small_engine(WITHOUT_TRAINING)
+    values = noise(8)
+    values[3:6, 1] = np.nan
+    outcomes = one_stream(engine, values)
+    np.testing.assert_array_equal(engine.recent.values[0, :8], values)
+    np.testing.assert_array_equal(engine.recent.seen[0, :8], np.isfinite(values))
+    assert not engine.recent.level[0, 3:6, 1].any()
+    assert not engine.recent.change[0, 3:6, 1].any()
+    np.testing.assert_array_equal(outcomes[5].mean[0, :, 1], np.full(3, values[2, 1]))
+    assert outcomes[4].channel_score[0, 1] == 0.0, "what is not there is not strange"
+    assert engine.scale.seen[0].tolist() == [8, 5]
+
+
+def test_a_frame_with_no_value_at_all_moves_the_state_and_judges_nothing():
+    engine = small_engine(WITHOUT_TRAINING)
+    one_stream(engine, noise(20))
+    kept = engine.intervals.error_square.copy(), engine.score.judged.copy(), engine.hidden.h.copy()
+    (outcome,) = one_stream(engine, [[np.nan, np.nan]], 20)
+    assert outcome.score[0] == 0.0
+    assert np.isfinite(outcome.mean).all()
+    np.testing.assert_array_equal(engine.intervals.error_square, kept[0])
+    np.testing.assert_array_equal(engine.score.judged, kept[1])
+    assert not np.array_equal(engine.hidden.h, kept[2]), "time has passed"
+
+
+def test_a_channel_never_seen_has_no_forecast_until_it_speaks():
+    engine = small_engine()
+    values = noise(60)
+    values[:, 1] = np.nan
+    outcomes = one_stream(engine, values)
+    assert np.isnan(stacked(outcomes, "mean")[..., 1]).all()
+    assert np.isfinite(stacked(outcomes, "mean")[..., 0]).all()
+    assert np.isfinite(stacked(outcomes, "score")).all()
+    later = one_stream(engine, noise(3), 60)
+    assert np.isfinite(stacked(later, "mean")).all()
+
+
+# --- no look at the future ---
+
+
+def test_what_comes_later_changes_nothing_that_was_said_before():
+    values = noise(120).cumsum(axis=0)
+    outcomes = [outcome_bits(outcome) for outcome in one_stream(small_engine(), values)]
+    for row in (0, 1, 40, 80, 119):
+        other = values.copy()
+        other[row:] = 7 - 3 * other[row:]
+        changed = [outcome_bits(outcome) for outcome in one_stream(small_engine(), other)]
+        assert changed[:row] == outcomes[:row]
+        assert changed[row] != outcomes[row]
+
+
+def test_the_forecast_of_a_frame_knows_its_own_value_and_its_score_only_the_forecasts_before():
+    values = noise(60)
+    engine, twin = small_engine(WITHOUT_TRAINING), small_engine(WITHOUT_TRAINING)
+    before, same = one_stream(engine, values), one_stream(twin, values)
+    (plain,), (moved,) = one_stream(engine, [[0.5, 0.0]], 60), one_stream(twin, [[1.5, 0.0]], 60)
+    assert outcome_bits(before[-1]) == outcome_bits(same[-1])
+    assert plain.mean[0, 0, 0] != moved.mean[0, 0, 0]
+    np.testing.assert_array_equal(plain.mean[0, :, 0], 0.5)
+    expected = np.abs(np.array([0.5, 1.5]) - before[-1].mean[0, 0, 0])
+    ratio = np.array([plain.channel_score[0, 0], moved.channel_score[0, 0]]) ** 2
+    assert ratio[1] / ratio[0] == pytest.approx(expected[1] / expected[0], rel=1e-6)
+
+
+def test_each_step_of_a_forecast_is_judged_by_the_value_it_was_made_for():
+    engine, at = small_engine(WITHOUT_TRAINING), np.array([0])
+    give_it_something_to_say(engine)
+    values, outcomes = noise(30), []
+    for n, value in enumerate(values):
+        errors = engine.intervals.errors(at, np.array([n]), value[None])[0] if n else None
+        for h in range(min(n, 3)):
+            np.testing.assert_array_equal(errors[h], value - outcomes[n - 1 - h].mean[0, h])
+        outcomes += one_stream(engine, value[None], n)
+    assert (outcomes[-1].mean[0, 0] != outcomes[-1].mean[0, 1]).all()
+
+
+def test_the_usual_error_of_a_step_is_that_of_forecasts_so_far_ahead():
+    """A saw that is forecast by persistence: step h is off by h, and each horizon's usual error says so."""
+    engine = small_engine(WITHOUT_TRAINING)
+    one_stream(engine, np.repeat(np.arange(40.0)[:, None], 2, axis=1))
+    spread = engine.intervals.spread(np.array([0]))[0]
+    np.testing.assert_allclose(spread, np.array([[1, 1], [2, 2], [3, 3]]), rtol=1e-9)
+
+
+# --- what it is worth ---
+
+
+def sine(count, noisy=0.05):
+    n = np.arange(count)
+    return np.stack([np.sin(n / 3), 5 + np.cos(n / 4)], axis=1) + noisy * noise(count)
+
+
+def test_learning_beats_persistence_on_what_can_be_learned():
+    values = sine(1000)
+    settings = with_settings(with_training(learning_rate=0.01, windows=4), network=Network(hidden=12, layers=1))
+    outcomes = one_stream(small_engine(settings), values)
+    n = np.arange(700, 996)
+    for h in range(3):
+        mine = np.abs(stacked(outcomes, "mean")[n, h] - values[n + h + 1]).mean(axis=0)
+        persistence = np.abs(values[n] - values[n + h + 1]).mean(axis=0)
+        assert (mine < 0.6 * persistence).all(), (h, mine / persistence)
+
+
+def test_nine_of_ten_values_come_to_lie_inside_their_interval():
+    values = noise(2500).cumsum(axis=0)
+    outcomes = one_stream(small_engine(WITHOUT_TRAINING), values)
+    lower, upper = stacked(outcomes, "lower"), stacked(outcomes, "upper")
+    n = np.arange(200, 2490)
+    for h in range(3):
+        inside = (lower[n, h] <= values[n + h + 1]) & (values[n + h + 1] <= upper[n, h])
+        assert (np.abs(inside.mean(axis=0) - 0.9) < 0.025).all()
+
+
+def test_a_spike_is_over_the_line_after_the_warm_up_and_below_it_before():
+    values = noise(WARM_FRAMES + 100)
+    values[100, 0] = values[WARM_FRAMES + 50, 0] = 40.0
+    outcomes = one_stream(small_engine(WITHOUT_TRAINING), values)
+    scores = stacked(outcomes, "score")
+    assert scores[: WARM_FRAMES + 1].max() < 1.0
+    assert scores[100] > 0.9, "but high"
+    assert scores[WARM_FRAMES + 50] >= 1.0
+    assert (scores >= 1.0).sum() <= 2, "the spike and the way back from it"
+    assert stacked(outcomes, "warming")[[0, 100, -1]].tolist() == [0.0, pytest.approx(100 / WARM_FRAMES), 1.0]
+    (raised,) = [told for outcome in outcomes for told in outcome.incidents if told.state == "raised"]
+    assert raised.channels["a"] > 0.75
+    assert raised.start == 60.0 * (WARM_FRAMES + 50)
+    np.testing.assert_array_equal(scores, stacked(outcomes, "terms")[:, 0])
+    np.testing.assert_array_equal(scores, stacked(outcomes, "channel_score").max(axis=1))
+
+
+def test_what_is_strange_teaches_little():
+    """The same large errors, once as an anomaly and once, in the warm-up, as all there is to know."""
+    calm = noise(WARM_FRAMES + 200)
+    wild = calm.copy()
+    wild[-100::10] += 60.0
+    quiet, gated = small_engine(WITHOUT_TRAINING), small_engine(WITHOUT_TRAINING)
+    one_stream(quiet, calm)
+    scores = stacked(one_stream(gated, wild), "score")
+    assert (scores[-100::10] >= 1.0).all()
+    at = np.array([0])
+    assert gated.scale.spread(at)[0, 0] < 1.15 * quiet.scale.spread(at)[0, 0]
+    assert gated.score.line(at, np.array([60.0]), 1.0) < 1.3 * quiet.score.line(at, np.array([60.0]), 1.0)
+    assert (gated.recent.trust[0] < 1).any()
+
+
+def test_a_quiet_hour_does_not_make_the_next_ordinary_change_strange():
+    values = noise(900)
+    values[400:800] = values[399]
+    scores = stacked(one_stream(small_engine(WITHOUT_TRAINING), values), "score")
+    assert scores[400:].max() < 1.0
+
+
+# --- bad weather ---
+
+
+def assert_sane(outcomes, seen=(0, 1)):
+    """Finite, or NaN where the rules say so: intervals before anything was judged."""
+    for outcome in outcomes:
+        for name in ("score", "channel_score", "terms", "warming", "times", "seq"):
+            assert np.isfinite(getattr(outcome, name)).all(), name
+    mean, half = stacked(outcomes, "mean")[..., seen], stacked(outcomes, "upper")[..., seen]
+    assert np.isfinite(mean).all()
+    assert np.isfinite(half[4:]).all()
+    assert (stacked(outcomes, "lower")[..., seen][4:] <= half[4:]).all()
+
+
+def test_a_constant_channel_is_forecast_as_it_is_and_alarms_when_it_moves():
+    engine = small_engine()
+    values = np.column_stack([np.full(WARM_FRAMES + 60, 21.5), noise(WARM_FRAMES + 60)[:, 0]])
+    outcomes = one_stream(engine, values)
+    assert_sane(outcomes)
+    np.testing.assert_allclose(stacked(outcomes, "mean")[..., 0], 21.5, rtol=1e-9)
+    assert stacked(outcomes, "channel_score")[:, 0].max() == 0.0
+    (moved,) = one_stream(engine, [[22.5, 0.0]], len(values))
+    assert moved.score[0] >= 1.0
+    assert moved.channel_score[0].argmax() == 0
+
+
+def test_a_constant_channel_that_begins_to_move_for_good_is_ordinary_before_long():
+    values = noise(1400)
+    values[:1000, 0] = 5.0
+    outcomes = one_stream(small_engine(WITHOUT_TRAINING), values)
+    assert_sane(outcomes)
+    scores = stacked(outcomes, "score")
+    assert scores[1000] >= 1.0
+    assert scores[1150:].max() < 1.0
+    inside = (stacked(outcomes, "lower")[1199:-1, 0, 0] <= values[1200:, 0]) & (
+        values[1200:, 0] <= stacked(outcomes, "upper")[1199:-1, 0, 0]
+    )
+    assert inside.mean() > 0.75
+
+
+@pytest.mark.parametrize("unit", [1e30, 1e-30, 1e90, 1e-300])
+def test_channels_of_any_size_are_taken(unit):
+    engine = small_engine()
+    outcomes = one_stream(engine, unit * noise(80))
+    assert_sane(outcomes)
+    assert np.abs(stacked(outcomes, "mean")).max() <= 100 * max(unit, 1e-10)
+
+
+@pytest.mark.parametrize("spike", [1e30, -1e99, 1e300, -1e-300])
+def test_one_reading_out_of_this_world_is_gone_from_the_forecasts_after_it(spike):
+    values, calm = noise(500), noise(500)
+    values[400, 0] = spike
+    engine, twin = small_engine(WITHOUT_TRAINING), small_engine(WITHOUT_TRAINING)
+    for each in (engine, twin):
+        give_it_something_to_say(each)
+    outcomes, undisturbed = one_stream(engine, values), one_stream(twin, calm)
+    assert_sane(outcomes)
+    np.testing.assert_allclose(stacked(outcomes, "mean")[450:], stacked(undisturbed, "mean")[450:], atol=0.3)
+    for name in ("lower", "upper"):
+        np.testing.assert_allclose(stacked(outcomes, name)[490:], stacked(undisturbed, name)[490:], atol=1.0)
+
+
+def test_a_value_that_no_number_can_be_squared_of_counts_as_missing():
+    engine = small_engine(WITHOUT_TRAINING)
+    one_stream(engine, noise(20))
+    (outcome,) = one_stream(engine, [[1e101, np.inf]], 20)
+    assert np.isnan(engine.recent.values[0, 20 % engine.recent.sizes["R"]]).all()
+    assert outcome.score[0] == 0.0
+
+
+def test_frames_that_are_years_or_microseconds_apart_leave_finite_numbers():
+    engine = small_engine()
+    gaps = np.resize([1.0, 1e-6, 3e8, 60.0, 1e-3], 60)
+    times = 1.7e9 + gaps.cumsum()
+    outcomes = [engine.apply(Batch(("s",), times[n : n + 1], row[None])) for n, row in enumerate(noise(60))]
+    assert_sane(outcomes)
+    assert (stacked(outcomes, "interval")[1:] > 0).all()
+
+
+def test_outcomes_share_no_memory_with_the_state():
+    engine = small_engine()
+    batches = list(Plant(1).batches(40))
+    for batch in batches[:-1]:
+        engine.apply(batch)
+    outcome = engine.apply(batches[-1])
+    held = [value for value in dataclasses.astuple(outcome) if isinstance(value, np.ndarray)]
+    arrays, _ = engine.state_dict()
+    for array in arrays.values():
+        assert not any(np.shares_memory(array, value) for value in held)
