@@ -6,6 +6,7 @@ Knows addresses, certificates and secrets; does not know what the broker answers
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from dataclasses import dataclass
@@ -95,6 +96,10 @@ def _open(settings: config.Mqtt, version: Version, will: Will, abandoned: thread
     except (OSError, UnicodeError) as error:  # UnicodeError: a host name that can't be one
         raise ConnectError("unreachable", str(error) or type(error).__name__) from error
     client.on_socket_open = None
+    sock = client.socket()
+    if isinstance(sock, socket.socket):  # always, but paho promises less
+        # A score follows its forecast at once; else it waits 40 ms for the broker's delayed acknowledgement (Nagle).
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return client
 
 

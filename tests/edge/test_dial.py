@@ -51,6 +51,18 @@ def test_mqtt_3_1_1_asks_for_the_session_too() -> None:
     asyncio.run(body())
 
 
+def test_what_follows_at_once_does_not_wait_for_an_acknowledgement_of_tcp() -> None:
+    async def body() -> None:
+        async with FakeBroker() as broker:
+            client = await dial(Mqtt(port=broker.port), "5", WILL, never())
+            sock = client.socket()
+            assert isinstance(sock, socket.socket)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            close_socket(client)
+
+    asyncio.run(body())
+
+
 def test_nobody_at_the_address_is_unreachable() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
