@@ -1,0 +1,133 @@
+"""The daemon end to end through mosquitto, at saturation: readings per second, and CPU per reading.
+
+    python tests/benchmarks/end_to_end.py [--readings 20000] [--streams 200] [--durability journal] [--stock]
+
+QoS 1 in, the journal on, a forecast of 12 steps x 6 channels and a score out at QoS 0, training on. Broker, publisher
+and daemon are processes of their own on the same machine; the CPU is the daemon's own count of itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `tests` is, also when this file is run as a script
+from tests.broker.daemon import Daemon
+from tests.broker.mosquitto import Mosquitto
+
+RUNS = 3
+CHANNELS = 6
+LIMIT_S = 120.0
+SHIPPED = ["max_inflight_messages 2000", "max_queued_messages 0"]  # as in deploy/mosquitto.conf
+STOCK = ["max_queued_messages 0"]  # but for the queue, whose stock limit loses messages at saturation
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Medians over the runs."""
+
+    readings: int
+    streams: int
+    durability: str
+    broker: str
+    readings_per_s: float
+    cpu_us: float  # of the daemon, per reading
+    training_steps: float
+
+
+def measure(readings: int = 20_000, streams: int = 200, durability: str = "journal", *, stock: bool = False) -> Speed:
+    """Medians over some runs, each with a broker, a state folder and a daemon of its own.
+
+    Raises:
+        TimeoutError: not all readings were answered.
+    """
+    runs = [_one(readings, streams, durability, STOCK if stock else SHIPPED) for _ in range(RUNS)]
+    wall_s, cpu_s, steps = (statistics.median(column) for column in zip(*runs, strict=True))
+    broker = "stock" if stock else "shipped"
+    return Speed(readings, streams, durability, broker, readings / wall_s, cpu_s / readings * 1e6, steps)
+
+
+def _one(readings: int, streams: int, durability: str, extra: list[str]) -> tuple[float, float, float]:
+    """Wall and CPU time of all readings, and the gradient steps made meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        broker = Mosquitto(Path(folder) / "broker", log_packets=False, extra=extra).start()
+        daemon = Daemon(Path(folder) / "daemon", _config(broker.port, durability))
+        try:
+            daemon.start()
+            publisher = multiprocessing.get_context("spawn").Process(
+                target=publish, args=(broker.port, readings, streams)
+            )
+            cpu_s = daemon.metric("process_cpu_seconds_total")
+            publisher.start()
+            while not (answered := daemon.metric("streamd_latency_seconds_count")):
+                time.sleep(0.01)
+            begun = time.perf_counter()
+            first = answered
+            while answered < readings:
+                if time.perf_counter() - begun > LIMIT_S:
+                    raise TimeoutError(f"{answered:.0f} of {readings} readings answered in {LIMIT_S:.0f} s")
+                time.sleep(0.1)
+                answered = daemon.metric("streamd_latency_seconds_count")
+            wall_s = (time.perf_counter() - begun) * readings / (readings - first)
+            cpu_s = daemon.metric("process_cpu_seconds_total") - cpu_s
+            steps = daemon.metric('streamd_training_steps_total{group="default"}')
+            publisher.join()
+            daemon.stop()
+            return wall_s, cpu_s, steps
+        finally:
+            daemon.end()
+            broker.stop()
+
+
+def _config(port: int, durability: str) -> str:
+    return (
+        f'[mqtt]\nport = {port}\n[http]\nport = 0\n[state]\ndurability = "{durability}"\n'
+        '[[source]]\ntopic = "plant/{stream}/telemetry"\ntime = "ts"\n'
+    )
+
+
+def publish(port: int, readings: int, streams: int) -> None:
+    """As fast as the broker takes it; returns when it has everything."""
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
+    client.max_inflight_messages_set(1000)
+    client.max_queued_messages_set(0)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    for number in range(readings):
+        tick, stream = divmod(number, streams)
+        values = {f"c{i}": round(20.0 + i + 0.1 * ((tick * (i + 3) + stream) % 17), 3) for i in range(CHANNELS)}
+        sent = client.publish(f"plant/p{stream}/telemetry", json.dumps({"ts": 1_700_000_000 + tick, **values}), qos=1)
+    sent.wait_for_publish(LIMIT_S)
+    client.disconnect()
+    client.loop_stop()
+
+
+def show(speed: Speed) -> None:
+    """One line, for people."""
+    print(
+        f"end to end, {speed.streams} streams, {speed.durability}, {speed.broker} broker config: "
+        f"{speed.readings_per_s:,.0f} readings/s, {speed.cpu_us:.0f} us CPU per reading "
+        f"({speed.training_steps:.0f} gradient steps meanwhile)"
+    )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--readings", type=int, default=20_000)
+    parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--durability", choices=("journal", "checkpoint"), default="journal")
+    parser.add_argument("--stock", action="store_true", help="the broker's own window instead of ours")
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    found = measure(asked.readings, asked.streams, asked.durability, stock=asked.stock)
+    print(json.dumps(asdict(found))) if asked.json else show(found)
