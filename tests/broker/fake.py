@@ -38,6 +38,7 @@ class FakeBroker:
         self._packets: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._writer: asyncio.StreamWriter | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
 
     async def __aenter__(self) -> FakeBroker:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
@@ -46,7 +47,8 @@ class FakeBroker:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        self.hang_up()
+        for writer in self._writers:  # also one that was taken in and has said nothing yet
+            writer.transport.abort()
         await asyncio.gather(*self._tasks)
         await self._server.wait_closed()
 
@@ -72,6 +74,7 @@ class FakeBroker:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
+        self._writers.add(writer)
         self._writer = writer
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             while True:
