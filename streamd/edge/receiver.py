@@ -14,6 +14,10 @@ from streamd.edge.inbox import Inbox, Incoming
 from streamd.edge.ledger import Due, Ledger
 from streamd.edge.recall import Recall, checksum
 
+# However few may be held: brokers that know no Receive Maximum, or get it wrong, have more of them on the way, and
+# acknowledgements are lost with a connection.
+REMEMBERED = 4000  # messages; twice the largest window of a broker that is set up as we ship it
+
 
 class Receiver:
     """Holds messages from their arrival until they are done.
@@ -28,7 +32,7 @@ class Receiver:
         self._max_payload_bytes = max_payload_bytes
         self._inbox = Inbox(max_payload_bytes)
         self._ledger = Ledger()
-        self.recall = Recall(2 * limit)
+        self.recall = Recall(max(2 * limit, REMEMBERED))
         self._copies: dict[int, int] = {}  # ticket of a message not done -> ticket of its copy, sent again
         self._open = True
 
@@ -120,4 +124,4 @@ class Receiver:
 
     def session_lost(self) -> None:
         """The broker sends nothing again: its packet ids begin anew, and mean other messages from now on."""
-        self.recall = Recall(2 * self._limit)
+        self.recall = Recall(max(2 * self._limit, REMEMBERED))

@@ -191,3 +191,17 @@ def test_after_a_lost_session_a_packet_id_means_another_message_whatever_it_says
     receiver.session_lost()
     receiver.accept(again(1, payload=b"21.5"))  # its first sending was lost on the way
     assert receiver.waiting == 1
+
+
+def test_many_more_messages_than_may_be_held_are_known_when_they_come_again() -> None:
+    receiver = Receiver(2, 100)
+    for mid in range(1, 101):  # a broker without a window; the acknowledgements get lost with the connection
+        receiver.accept(message(mid))
+        receiver.done(receiver.fetch()[0].ticket)
+    receiver.connection_lost()
+    receiver.resumed()
+    for mid in range(1, 101):
+        again = message(mid)
+        again.dup = True
+        assert receiver.accept(again) == [Due(mid, 1)]
+    assert receiver.waiting == 0
