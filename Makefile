@@ -8,7 +8,7 @@ PYTHON = $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; d
 # Debian puts servers where a user's PATH does not look.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test test-env check bench soak clean
+.PHONY: help demo test test-env check bench soak simulate clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -44,6 +44,9 @@ check: $(VENV)/for-dev  ## format, lint, types and layers
 
 bench: $(VENV)/for-bench test-env  ## speed of the engine and end to end, beside a loop that only answers
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+simulate: $(VENV)/for-test  ## SEEDS=2000 simulated daemons through hours of bad weather each; ARGS='--seed 7' runs one again
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) $(ARGS)
 
 soak: test-env  ## kill the daemon KILLS=1000 times at every moment, SEED=1; UNTIMED=1: readings without a time
 	@$(BIN)/python -m tests.crash.kills --kills $(or $(KILLS),1000) --seed $(or $(SEED),1) $(if $(UNTIMED),--untimed)

@@ -11,7 +11,7 @@ WITHOUT_MODULE = {
     "tests/engine/test_contract.py",
 }  # of the tree, and of all decoders at once
 # Folders that test the whole rather than one module; what lies there has names of its own.
-OF_THE_WHOLE = ("scenarios", "broker", "crash", "benchmarks")
+OF_THE_WHOLE = ("scenarios", "broker", "crash", "simulation", "benchmarks")
 
 
 def mirror_of(module: Path) -> str:
