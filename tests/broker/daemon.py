@@ -37,12 +37,21 @@ class Daemon:
         self.lines: list[str] = []
         self._spoke = threading.Condition()
 
-    def start(self) -> Daemon:
-        """Start; returns when the broker has granted the subscriptions."""
+    def launch(self) -> Daemon:
+        """Start; returns when it waits for the broker."""
         command = [sys.executable, "-m", "streamd", "run", "-c", str(self.config)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
         self.lines.clear()
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
+        self.wait_for("action=started")
+        return self
+
+    def start(self) -> Daemon:
+        """Start; returns when the broker has granted the subscriptions."""
+        return self.launch().wait_until_ready()
+
+    def wait_until_ready(self) -> Daemon:
+        """Returns when the broker has granted the subscriptions."""
         self.wait_for("action=connected")
         for _ in range(1000):  # the grant follows the connection at once; each question takes a few milliseconds
             if self.http("/readyz")[0] == 200:
@@ -69,6 +78,12 @@ class Daemon:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None, "not started"
+        return self._process.pid
 
     @property
     def log(self) -> str:
