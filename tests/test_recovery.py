@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import msgspec
+import pytest
+
+from streamd.config import Config, ConfigError, Group, Source, State
+from streamd.edge.disk import Disk
+from streamd.edge.training import TrainingThread
+from streamd.model.training import Candidate, Job, train
+from streamd.records import Marks
+from streamd.recovery import State as Found
+from streamd.recovery import recover, unsent
+from streamd.store import codec, folders
+from streamd.store.journal import Entry
+from tests.engine.runs import SETTINGS, Plant, bits, state
+from tests.state_folder import StateFolder, flip
+
+Bits: TypeAlias = dict[str, tuple[str, tuple[int, ...], bytes]]
+
+
+def config(folder: Path, group: Group = SETTINGS) -> Config:
+    return Config(
+        source=(Source(topic="plant/{stream}/telemetry", group="pumps"),),
+        group={"pumps": group},
+        state=State(folder=str(folder)),
+    )
+
+
+def recovered(folder: Path, group: Group = SETTINGS, *, stopped: bool = False) -> tuple[Bits, dict[str, Any], Found]:
+    """The engine's state after a recovery, and what was found beside it."""
+
+    async def body() -> tuple[Bits, dict[str, Any], Found]:
+        stop = asyncio.Event()
+        if stopped:
+            stop.set()
+        with TrainingThread[Job, Candidate](train) as thread, Disk("journal") as disk:
+            found = await recover(config(folder, group), thread, disk, stop)
+            arrays, meta = state(found.engines["pumps"])
+            await disk(found.close)
+            return bits(arrays), meta, found
+
+    return asyncio.run(body())
+
+
+def lived(folder: Path, before: int, after: int) -> tuple[Bits, dict[str, Any]]:
+    """A daemon that made a checkpoint after so many records, applied more, and lost its power; its state then."""
+    plant = Plant(1)
+    daemon = StateFolder(folder)
+    daemon.apply(islice(plant.batches(before + after), before))
+    daemon.checkpoint()
+    daemon.apply(plant.batches(after))
+    arrays, meta = state(daemon.engine)
+    daemon.close()
+    return bits(arrays), meta
+
+
+def test_checkpoint_and_journal_give_the_state_back_to_the_bit(tmp_path: Path) -> None:
+    arrays, meta = lived(tmp_path / "state", before=40, after=25)
+    found_arrays, found_meta, found = recovered(tmp_path / "state")
+    assert found_arrays == arrays
+    assert found_meta == meta
+    assert (found.saved, found.position) == (40, 65)
+    assert not found.refitted
+
+
+def test_an_empty_folder_begins_at_nothing(tmp_path: Path) -> None:
+    _, meta, found = recovered(tmp_path)
+    assert meta["frames"] == 0
+    assert (found.saved, found.position, found.again) == (None, 0, [])
+
+
+def test_a_damaged_checkpoint_is_put_aside_and_the_one_before_used_with_the_longer_journal(tmp_path: Path) -> None:
+    plant = Plant(1)
+    daemon = StateFolder(tmp_path)
+    daemon.apply(plant.batches(20))
+    daemon.checkpoint()
+    daemon.apply(plant.batches(20))
+    newest = daemon.checkpoint()
+    daemon.apply(plant.batches(5))
+    arrays, meta = state(daemon.engine)
+    daemon.close()
+    flip(newest)
+    found_arrays, found_meta, found = recovered(tmp_path)
+    assert found_arrays == bits(arrays)
+    assert found_meta == meta
+    assert found.saved == 20
+    assert list((tmp_path / folders.QUARANTINE).iterdir())
+
+
+def test_a_journal_that_goes_on_from_a_lost_checkpoint_is_put_aside_and_nothing_is_guessed(tmp_path: Path) -> None:
+    plant = Plant(1)
+    daemon = StateFolder(tmp_path)
+    for _ in range(3):
+        daemon.apply(plant.batches(10))
+        newest = daemon.checkpoint()
+    daemon.apply(plant.batches(5))
+    daemon.close()
+    for path in newest.parent.glob("checkpoint-*"):
+        flip(path)
+    _, meta, found = recovered(tmp_path)
+    assert meta["frames"] == 0
+    assert (found.saved, found.position) == (None, 0)
+    assert (tmp_path / folders.QUARANTINE / folders.JOURNAL).exists()
+
+
+def test_outcomes_that_may_not_have_gone_out_are_given_again_with_their_number(tmp_path: Path) -> None:
+    batches = list(Plant(1).batches(3))
+    daemon = StateFolder(tmp_path)
+    entries = [Entry(at, "pumps", codec.encode(batch)) for at, batch in enumerate(batches, 1)]
+    daemon.journal.commit(entries, published=2)
+    daemon.close()
+    *_, found = recovered(tmp_path)
+    assert (found.position, found.published) == (3, 2)
+    last = batches[-1]
+    given = [(message.topic, json.loads(message.payload)["seq"]) for message in found.again if message.kind == "score"]
+    seqs = [sum(stream in batch.streams for batch in batches) - 1 for stream in last.streams]
+    assert given == [(f"streamd/pumps/{stream}/score", seq) for stream, seq in zip(last.streams, seqs, strict=True)]
+
+
+def test_marks_of_messages_come_back_from_the_journal(tmp_path: Path) -> None:
+    daemon = StateFolder(tmp_path)
+    daemon.apply(Plant(1).batches(2))
+    daemon.journal.commit([Entry(3, "", codec.encode(Marks(((7, 99),))))], 3)
+    daemon.close()
+    *_, found = recovered(tmp_path)
+    assert found.marks == [(7, 99)]
+    assert found.position == 3
+
+
+def test_changed_settings_are_fitted_after_the_journal_was_applied_with_those_of_then(tmp_path: Path) -> None:
+    _, before = lived(tmp_path, before=30, after=10)
+    more = msgspec.structs.replace(SETTINGS, network=msgspec.structs.replace(SETTINGS.network, hidden=9))
+    _, meta, found = recovered(tmp_path, more)
+    assert found.refitted
+    assert meta["frames"] == before["frames"]
+    assert found.engines["pumps"].settings == more
+
+
+def test_a_stop_during_recovery_leaves_the_folder_as_it_was(tmp_path: Path) -> None:
+    arrays, meta = lived(tmp_path, before=20, after=10)
+    *_, found = recovered(tmp_path, stopped=True)
+    assert found.position == 20
+    found_arrays, found_meta, _ = recovered(tmp_path)
+    assert (found_arrays, found_meta) == (arrays, meta)
+
+
+def test_a_state_that_can_not_be_read_is_no_new_beginning(tmp_path: Path) -> None:
+    daemon = StateFolder(tmp_path)
+    daemon.apply(Plant(1).batches(5))
+    daemon.checkpoint(lambda kept: replace(kept, meta={**kept.meta, "settings": {}}))
+    daemon.close()
+    with pytest.raises(ConfigError, match="pumps"):
+        recovered(tmp_path)
+
+
+def test_incidents_that_had_not_gone_out_are_kept_with_the_checkpoint() -> None:
+    (message,) = unsent([["streamd/g/s/incident", '{"id":"s-1"}', True, 1]])
+    assert (message.topic, message.payload, message.kind, message.retain, message.qos) == (
+        "streamd/g/s/incident",
+        b'{"id":"s-1"}',
+        "incident",
+        True,
+        1,
+    )
