@@ -207,6 +207,9 @@ def test_forecasts_go_at_once_and_incidents_after_their_commit_which_they_hurry(
             assert bench.keeper.unpublished() == []
             bench.keeper.publish(message(b"another", "incident"))  # of what is on disk
             assert bench.link.published[-1] == b"another"
+            bench.keeper.note("g", BATCH)
+            await asyncio.sleep(COMMIT_S / 2)
+            assert len(bench.journal.attempts) == 1  # the hurry is over
 
     live(body)
 
@@ -412,6 +415,9 @@ def test_a_message_that_is_applied_in_part_at_the_end_is_not_kept() -> None:
         async with bench.running():
             bench.keeper.note("g", BATCH)
             bench.keeper.inside("g", True)
+            flush = asyncio.create_task(bench.keeper.flush())
+            await asyncio.sleep(COMMIT_S)
+        assert not await flush
         assert bench.journal.attempts == []
 
     live(body)

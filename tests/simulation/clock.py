@@ -18,7 +18,8 @@ from concurrent.futures import Executor
 from typing import Any, Protocol
 
 EPOCH = 1_790_000_000.0  # s since the epoch, by the daemon's clock, when the world begins
-STEP_S = 20e-6  # what a callback takes: so that nothing can turn round for ever in no time
+STEP_S = 20e-6  # what a callback takes
+TURNS = 200_000  # callbacks in a row with no time to wait: the program turns round
 
 
 class Killed(BaseException):  # not an error of the program's: nothing may catch it
@@ -26,7 +27,7 @@ class Killed(BaseException):  # not an error of the program's: nothing may catch
 
 
 class StuckError(Exception):
-    """Nothing will ever happen again: the program waits for what nobody brings."""
+    """The program waits for what nobody brings, or turns round without end."""
 
 
 class Clock:
@@ -109,6 +110,7 @@ class Loop(base_events.BaseEventLoop):
         self._clock = clock
         self._threads = threads
         self._callbacks_left: int | None = None
+        self._turns = 0
         self.dead = False
         self.callbacks = 0
 
@@ -186,6 +188,7 @@ class Loop(base_events.BaseEventLoop):
             if following == float("inf"):
                 raise StuckError("nothing will ever happen again")
             clock.now = following
+            self._turns = 0
             return
         if self._callbacks_left is not None:
             self._callbacks_left -= 1
@@ -194,5 +197,8 @@ class Loop(base_events.BaseEventLoop):
         handle = ready.popleft()
         if not handle._cancelled:
             self.callbacks += 1
+            self._turns += 1
+            if self._turns > TURNS:
+                raise StuckError("it turns round without end")
             clock.now += STEP_S
             handle._run()
