@@ -64,6 +64,7 @@ class Broker:
         self.connection: Connection | None = None
         self.on_acknowledged: Callable[[Publication], None] = lambda publication: None
         self.on_outcome: Callable[[int, str, bytes], None] = lambda life, topic, payload: None
+        self.on_new_session: Callable[[], None] = lambda: None
         self.life = 0  # of the daemon
         self._window = window
         self._broken = broken
@@ -115,6 +116,8 @@ class Broker:
             self.connection.broken("taken over")
         self.connection = connection
         present = self.session is not None
+        if not present:
+            self.on_new_session()
         self.session = self.session or Session()
         connection.receive_maximum = receive_maximum
         connection.down(lambda: connection.welcomed(present))
@@ -223,6 +226,12 @@ class Connection:
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
         """Nothing obsolete is ever published here."""
+
+    def fence(self) -> int:
+        self._mid = self._mid % 65_535 + 1
+        mid = self._mid
+        self._up(lambda: self.down(lambda: self._listener.on_passed(mid)))
+        return mid
 
     def wake(self) -> None:
         if not self._write_due and not self._blocked and not self._gone:

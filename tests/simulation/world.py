@@ -110,6 +110,7 @@ class World:
         self._sensors = Sensors(self.clock, self._random, self.broker, self.witness, PREFIX)
         self.broker.on_acknowledged = self.witness.acknowledged
         self.broker.on_outcome = self.witness.told
+        self.broker.on_new_session = self._new_session
         self.disk.on_commit = self._committed
 
     def run(self) -> Result:
@@ -289,6 +290,15 @@ class World:
         ((last,),) = database.rows("SELECT max(position) FROM entry")
         select = 'SELECT position, "group", record FROM entry WHERE position > ? ORDER BY position'
         self.witness.journal_is(max(base, last or 0), lambda after: database.rows(select, (after,)))
+
+    def _new_session(self) -> None:
+        """The one case that is excused: session and disk fail at once, so that the loss can't be written down.
+
+        The daemon subscribes all the same. If it dies before the disk heals, a message of the new session may be taken
+        for one of the old, if it has the same packet id and the same bytes.
+        """
+        if "journal" in self.disk.faults or (self._app is not None and self._app._keeper.failing):
+            self.witness.excused = True
 
     def _check_bounds(self) -> None:
         """What is held is bounded by what the broker may send ahead."""
