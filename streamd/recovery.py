@@ -148,8 +148,15 @@ def _residencies(state: State, disk: Disk) -> dict[str, Residency]:
 
 
 def _open_spill(folder: Path, position: int) -> Spill:
-    spill = Spill.open(folder / folders.SPILL)
-    spill.rollback(position)
+    """The spill as it was at the checkpoint's position."""
+    path = folder / folders.SPILL
+    spill = Spill.open(path)
+    try:
+        spill.rollback(position)
+    except ValueError as error:  # the checkpoints that it goes with are lost
+        spill.close()
+        log.error("action=spill_set_aside file=%s reason=%r", folders.set_aside(path), str(error))
+        spill = Spill.open(path)
     return spill
 
 

@@ -19,6 +19,7 @@ from streamd.recovery import State as Found
 from streamd.recovery import recover, unsent
 from streamd.store import codec, folders
 from streamd.store.journal import Entry
+from streamd.store.spill import Spill
 from tests.engine.runs import SETTINGS, Plant, bits, state
 from tests.state_folder import StateFolder, flip
 
@@ -132,6 +133,31 @@ def test_marks_of_messages_come_back_from_the_journal(tmp_path: Path) -> None:
     *_, found = recovered(tmp_path)
     assert found.marks == [(7, 99)]
     assert found.position == 3
+
+
+def test_marks_from_before_a_lost_session_do_not_come_back(tmp_path: Path) -> None:
+    daemon = StateFolder(tmp_path)
+    daemon.apply(Plant(1).batches(2))
+    records = Marks(((7, 99),)), Marks(((6, 66),)), Marks(()), Marks(((8, 77),))
+    daemon.journal.commit([Entry(at, "", codec.encode(record)) for at, record in enumerate(records, 3)], 6)
+    daemon.checkpoint(lambda kept: replace(kept, position=3, meta={**kept.meta, "marks": [[7, 99]]}))
+    daemon.close()
+    *_, found = recovered(tmp_path)
+    assert found.saved == 3
+    assert found.marks == [(8, 77)]
+
+
+def test_a_spill_that_knows_more_than_the_checkpoint_is_put_aside_and_the_daemon_starts(tmp_path: Path) -> None:
+    daemon = StateFolder(tmp_path)
+    daemon.apply(Plant(1).batches(5))
+    daemon.close()
+    spill = Spill.open(tmp_path / folders.SPILL)
+    spill.put([("pumps/p1", 3, b"row"), ("pumps/p1", 4, b"row")])
+    spill.forget(4)  # the checkpoint that allowed it is lost
+    spill.close()
+    *_, found = recovered(tmp_path)
+    assert found.position == 5
+    assert (tmp_path / folders.QUARANTINE / folders.SPILL).exists()
 
 
 def test_changed_settings_are_fitted_after_the_journal_was_applied_with_those_of_then(tmp_path: Path) -> None:
