@@ -90,10 +90,19 @@ class Alarm(Section, frozen=True):
     per_week: Positive = 1.0  # false alarms that a stream may raise in a week
 
 
+class Channel(Section, frozen=True):
+    low: float | None = None  # the channel's declared range: no forecast and no interval reaches beyond it
+    high: float | None = None
+    wrap: Positive | None = None  # the channel is an angle that begins anew after so much, such as 360
+
+
 class Group(Section, frozen=True):
     channels: tuple[str, ...] | Literal["auto"] = "auto"
     horizon_steps: Annotated[int, Meta(ge=1, le=1000)] = 12
-    coverage: Share = 0.9
+    channel: dict[str, Channel] = {}  # what is known of a channel beforehand
+    coverage: Share | tuple[Share, ...] = 0.9  # share of the values that an interval holds; the first is the main one
+    paths: Annotated[int, Meta(ge=0, le=1000)] = 0  # sample paths with each forecast
+    expert_weights: bool = False  # in each score's payload
     max_streams: Count = 10_000  # known; a reading of one more is dropped
     max_resident_streams: Count = 10_000  # in memory; those silent for longest wait on the disk
     max_channels: Count = 128
@@ -103,6 +112,16 @@ class Group(Section, frozen=True):
     network: Network = Network()
     training: Training = Training()
     alarm: Alarm = Alarm()
+
+    @property
+    def coverages(self) -> tuple[float, ...]:
+        """All of them, ascending."""
+        return (self.coverage,) if isinstance(self.coverage, float) else tuple(sorted(self.coverage))
+
+    @property
+    def main_coverage(self) -> float:
+        """Of `lower` and `upper`."""
+        return self.coverage if isinstance(self.coverage, float) else self.coverage[0]
 
 
 class Http(Section, frozen=True):
@@ -273,6 +292,17 @@ def _check_relations(config: Config, path: Path) -> None:
                 raise ConfigError(f"{path}: group.{name}.channels: expected different names, at least one")
             if len(group.channels) > group.max_channels:
                 raise ConfigError(f"{path}: group.{name}.channels: more names than max_channels = {group.max_channels}")
+        coverages = group.coverages
+        if len(set(coverages)) < len(coverages) or not coverages:
+            raise ConfigError(f"{path}: group.{name}.coverage: expected different shares, at least one")
+        for channel, known in group.channel.items():
+            key = f"{path}: group.{name}.channel.{channel}"
+            if isinstance(group.channels, tuple) and channel not in group.channels:
+                raise ConfigError(f"{key}: not one of the group's channels")
+            if known.low is not None and known.high is not None and known.low >= known.high:
+                raise ConfigError(f"{key}.low: expected less than high = {known.high}, got {known.low}")
+            if known.wrap is not None and known.high is not None:
+                raise ConfigError(f"{key}.high: an angle's range follows from low and wrap")
     mqtt = config.mqtt
     if mqtt.reconnect_min_s > mqtt.reconnect_max_s:
         limits = f"expected at most reconnect_max_s = {mqtt.reconnect_max_s}, got {mqtt.reconnect_min_s}"

@@ -13,11 +13,13 @@ import numpy as np
 
 from streamd.config import Group
 from streamd.engine import features, fit, layout, spill
+from streamd.engine.experts import MIXED, PUBLISHED, Experts, Frames
 from streamd.engine.hidden import Hidden, repair
 from streamd.engine.incidents import Incidents
-from streamd.engine.intervals import Intervals
+from streamd.engine.intervals import Intervals, Pool
 from streamd.engine.learner import Learner, Trainer
 from streamd.engine.memory import Memory
+from streamd.engine.ranges import Ranges
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
@@ -25,12 +27,17 @@ from streamd.engine.score import Score
 from streamd.engine.slots import Slots, Timing
 from streamd.engine.snapshot import Snapshot
 from streamd.model import network
-from streamd.records import F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
 
 DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
+REACH = 100.0  # spreads: what is further off the mean counts as there, where the experts learn
+SURE = 8.0  # changes that a usual change has to come from before errors are measured by it
 FIRST_ROWS = 16
+LASTING = ("seq", "last_time", "number")  # of a stream, when its state begins afresh
+# parts whose arrays have no row per slot; weights, windows of a job, and what the group knows never change in place
+KINDS = {"memory": "memory", "learner": "whole", "pool": "whole"}
 
 
 class Engine:
@@ -55,9 +62,12 @@ class Engine:
         self.learner = Learner(settings.training, layout.network_shape(sizes), settings.seed, trainer)
         self.timing = Timing(sizes)
         self.scale = Scale(sizes)
+        self.ranges = Ranges(settings.channel, self.channels)
         self.recent = Recent(sizes)
+        self.experts = Experts(sizes)
         self.hidden = Hidden(sizes)
         self.intervals = Intervals(sizes)
+        self.pool = Pool(sizes, slots=1)
         self.score = Score(sizes)
         self.incidents = Incidents(sizes)
         self.memory = Memory(sizes, slots=settings.training.memory_windows)
@@ -117,18 +127,56 @@ class Engine:
         n = self.timing.age[slots]
         steps = self.timing.advance(slots, batch.times)
         interval = self.timing.interval[slots]
+        haste = np.zeros(len(batch))
         values = np.where(np.abs(batch.values) <= LARGEST, batch.values, np.nan)
+        values = self.ranges.unwrap(values, self.scale.last[slots])
 
-        errors = self.intervals.errors(slots, n, values)
-        score, channel_score, trust = self._judge(slots, errors, interval)
-
+        # what was forecast for these frames, against what they are
         changes = self.recent.changes(slots, n, values)
-        last = self.scale.last[slots]
+        errors = self.experts.pending.errors(slots, n, steps, changes)
+        score, channel_score, trust = self._judge(slots, errors[:, PUBLISHED], interval)
+
+        usual = self.scale.step_spread(slots)
+        sure = self.scale.steps[slots] >= SURE
+        self.experts.judge(slots, errors, np.where(sure, usual, np.nan), haste)
+        change = values - self.scale.last[slots]
         self.scale.learn(slots, values, changes, trust)
-        self.intervals.learn(slots, n, errors, self.scale.step_spread(slots), trust, self.settings.coverage)
-        mean, repaired = self._predict(slots, n, batch.times, steps, values, last, trust)
-        half = self.intervals.half_width(slots, self.settings.coverage)
-        self.intervals.remember(slots, n, mean, half)
+        coverages = self.settings.coverages
+        self.intervals.learn(slots, n, errors[:, PUBLISHED], usual, trust, coverages)
+        self._learn_of_the_group(slots)
+
+        # what comes next
+        last, usual = self.scale.last[slots], self.scale.step_spread(slots)
+        off = REACH * self.scale.spread(slots)
+        level = self.scale.mean[slots]
+        frames = Frames(
+            slots=slots,
+            n=n,
+            number=self.timing.number[slots],
+            times=batch.times,
+            interval=interval,
+            steps=steps,
+            values=values,
+            last=last,
+            usual=usual,
+            lowest=level - off,
+            highest=level + off,
+            trust=trust,
+            haste=haste,
+        )
+        foretold = self.experts.foretell(frames, errors)
+        unit = self.experts.gate.usual(slots) * usual
+        correction, repaired = self._correct(frames, change, errors[:, MIXED] / unit, foretold.mixed)
+        corrected = foretold.mixed + correction * unit
+        share = self.experts.gate.share(slots)
+        offset = foretold.mixed + share * (corrected - foretold.mixed)
+        self.experts.remember(slots, n, foretold, corrected, offset)
+        spread = self.pool.spread(self.intervals.spread(slots), self.intervals.judged[slots])
+        bounds = self.intervals.bounds(slots, spread, coverages)
+        self.intervals.remember(slots, n, bounds)
+        levels = offset[:, None, None] + bounds
+        shown = self.ranges.show(last[:, None, None, None], offset[:, None, None], levels)
+        main = coverages.index(self.settings.main_coverage)
 
         self.frames += len(batch)
         self._remember_windows(slots, n)
@@ -140,12 +188,16 @@ class Engine:
             seq=seq,
             times=batch.times,
             interval=interval,
-            mean=mean,
-            lower=mean - half,
-            upper=mean + half,
+            mean=shown.mean[:, 0, 0],
+            lower=shown.levels[:, main, 0],
+            upper=shown.levels[:, main, 1],
             score=score,
             terms=score[:, None],
             channel_score=channel_score,
+            weights=np.concatenate([foretold.weights, share[:, None]], axis=1),
+            experts=last[:, None, None] + foretold.experts,
+            levels=shown.levels,
+            drifted=np.zeros(len(batch), np.bool_),
             warming=self.score.warming(slots),
             incidents=incidents,
             reports=reports,
@@ -167,36 +219,47 @@ class Engine:
         self.score.learn(slots, worst, known, trust)
         return score, parts, trust
 
-    def _predict(
-        self, slots: I64, n: I64, times: F64, steps: F64, values: F64, last: F64, trust: F64
-    ) -> tuple[F64, int]:
-        """One step of the network; the forecast's mean [B, H, C], and how many hidden states had to be repaired."""
-        step_spread = self.scale.step_spread(slots)
-        base = self.scale.last[slots]
-        level = features.bounded((values - self.scale.mean[slots]) / self.scale.spread(slots))
-        change = features.bounded((values - last) / step_spread[:, 0])
-        seen = np.isfinite(values).astype(np.float32)
-        clock = features.clock(times, steps)
+    def _learn_of_the_group(self, slots: I64) -> None:
+        own = self.intervals
+        self.pool.learn(own.spread(slots), own.judged[slots], own.multiplier[slots])
+
+    def _correct(self, frames: Frames, change: F64, errors: F64, mixed: F64) -> tuple[F32, int]:
+        """One step of the network: what it adds to the mix [B, H, C], in the mix's usual errors, and how many hidden
+        states had to be repaired.
+
+        Args:
+            change: [B, C] value less the last one before it; NaN where one is missing.
+            errors: [B, H, C] of the mix, in its usual errors; NaN where not judged.
+            mixed: [B, H, C] the mix now, offsets from the last values.
+        """
+        slots, n, usual = frames.slots, frames.n, frames.usual
+        inputs = features.Inputs(
+            level=features.bounded((frames.values - self.scale.mean[slots]) / self.scale.spread(slots)),
+            change=features.bounded(change / usual[:, 0]),
+            seen=np.isfinite(frames.values).astype(np.float32),
+            error=features.bounded(errors[:, 0]),
+            ahead=features.bounded(mixed[:, -1] / usual[:, -1]),
+            clock=features.clock(frames.times, frames.steps),
+        )
         learner = self.learner
         repaired = self.hidden.refresh(slots, n, self.recent, learner.weights, learner.shape, learner.generation)
         h, c = self.hidden.h[slots], self.hidden.c[slots]
         self.recent.mark(slots, n, h, c)
-        x = features.compose(level, change, seen, clock)
-        correction, h, c = network.step(learner.weights, learner.shape, x, h, c)
+        correction, h, c = network.step(learner.weights, learner.shape, inputs.compose(), h, c)
         repaired += repair(h, c)
         self.hidden.h[slots], self.hidden.c[slots] = h, c
-        self.recent.record(slots, n, values, base, level, change, seen, clock, trust)
+        residual = np.where(np.isfinite(errors), features.bounded(errors), np.float32(np.nan))
+        self.recent.record(slots, n, frames.last, inputs, residual, frames.trust)
         if not np.abs(correction).max(initial=0.0) <= features.LIMIT:  # also where it is NaN
             correction = features.bounded(correction)  # as the targets are that it learns from
-        return base[:, None, :] + correction * step_spread, repaired
+        return correction, repaired
 
     def _remember_windows(self, slots: I64, n: I64) -> None:
         """Put the windows that are complete with frames n into the replay memory."""
         full = ((n + 1) % self.recent.stride == 0) & (n + 1 >= self.recent.sizes["R"])
         if full.any():
-            spread = self.scale.step_spread(slots[full])
             keep = None if self._snapshot is None else self._snapshot.windows.keep
-            self.memory.add(self.recent, slots[full], n[full], spread, self.learner.generator, keep)
+            self.memory.add(self.recent, slots[full], n[full], self.learner.generator, keep)
 
     def _parts(self) -> dict[str, Rows]:
         """Everything with one row per slot."""
@@ -204,6 +267,7 @@ class Engine:
             "timing": self.timing,
             "scale": self.scale,
             "recent": self.recent,
+            **self.experts.parts(),
             "hidden": self.hidden,
             "intervals": self.intervals,
             "score": self.score,
@@ -219,8 +283,10 @@ class Engine:
     def _open(self, streams: Sequence[str]) -> I64:
         before = len(self.slots)
         slots = self._take_slots(streams)
-        self.hidden.generation[before : len(self.slots)] = self.learner.generation
-        self.known += len(self.slots) - before
+        new = np.arange(before, len(self.slots))
+        self.timing.number[new] = self.known + np.arange(len(new))
+        self._begin(new)
+        self.known += len(new)
         return slots
 
     def _take_slots(self, streams: Sequence[str]) -> I64:
@@ -244,13 +310,19 @@ class Engine:
 
     def _reset(self, slots: I64) -> None:
         self._about_to_change(slots)
-        seq, last_time = self.timing.seq[slots], self.timing.last_time[slots]
+        lasting = {name: getattr(self.timing, name)[slots] for name in LASTING}
         for part in self._parts().values():
             if part is not self.incidents:  # an open one ends when the stream is calm, so that it ends for everyone
                 part.clear(slots)
-        self.hidden.generation[slots] = self.learner.generation
+        self._begin(slots)
         # what others count by goes on: outcomes stay contiguous, and old readings stay old
-        self.timing.seq[slots], self.timing.last_time[slots] = seq, last_time
+        for name, array in lasting.items():
+            getattr(self.timing, name)[slots] = array
+
+    def _begin(self, slots: I64) -> None:
+        """Let fresh rows begin with what the group knows."""
+        self.hidden.generation[slots] = self.learner.generation
+        self.intervals.multiplier[slots] = self.pool.begin()
 
     def _widen(self, channels: Sequence[str]) -> None:
         self.channels += tuple(name for name in channels if name not in self.channels)
@@ -258,6 +330,8 @@ class Engine:
         for part in self._parts().values():
             part.widen(sizes)
         self.memory.widen(sizes)
+        self.pool.widen(sizes)
+        self.ranges = Ranges(self.settings.channel, self.channels)
         self.learner.widen(len(self.channels))
 
     def snapshot(self) -> Snapshot:
@@ -268,12 +342,11 @@ class Engine:
         if self._snapshot is not None:
             self._snapshot.abandon()
         arrays, meta = self.state_dict()
-        kinds: dict[str, dict[str, Array]] = {"memory": {}, "learner": {}, "streams": {}}
+        kinds: dict[str, dict[str, Array]] = {"memory": {}, "whole": {}, "streams": {}}
         for name, array in arrays.items():
             part = name.partition(".")[0]
-            kinds[part if part in kinds else "streams"][name] = array
-        # weights and windows of a job are never changed in place
-        self._snapshot = Snapshot(kinds["streams"], kinds["memory"], kinds["learner"], meta)
+            kinds[KINDS.get(part, "streams")][name] = array
+        self._snapshot = Snapshot(kinds["streams"], kinds["memory"], kinds["whole"], meta)
         return self._snapshot
 
     def spill(self, count: int) -> list[tuple[str, bytes]]:
@@ -324,6 +397,7 @@ class Engine:
         used = len(self.slots)
         arrays = {name: array[:used] for name, array in self._rows().items()}
         arrays |= {f"memory.{key}": array[: self.memory.used] for key, array in self.memory.state_dict().items()}
+        arrays |= {f"pool.{key}": array for key, array in self.pool.state_dict().items()}
         learner_arrays, learner_meta = self.learner.state_dict()
         arrays |= {f"learner.{key}": array for key, array in learner_arrays.items()}
         meta = {
@@ -360,8 +434,8 @@ class Engine:
         self.resets, self._reset_generation = meta["resets"], meta["reset_generation"]
         self.slots = Slots(meta["streams"])
         self.memory.added = meta["memory_added"]
-        rows = dict.fromkeys(self._parts(), len(self.slots)) | {"memory": min(self.memory.added, windows)}
-        for name, part in {**self._parts(), "memory": self.memory}.items():
+        rows = dict.fromkeys(self._parts(), len(self.slots)) | {"memory": min(self.memory.added, windows), "pool": 1}
+        for name, part in {**self._parts(), "memory": self.memory, "pool": self.pool}.items():
             part.load_state_dict(_of_part(name, arrays))
             if part.slots != rows[name]:
                 raise ValueError(f"{name}: {part.slots} rows are not {rows[name]}")

@@ -5,12 +5,14 @@ Everything is bounded, so that no reading can blow up the network's state.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from streamd.records import F32, F64
 
 LIMIT = 8.0  # in spreads
-PLANES = 3  # level, change, seen: what each channel brings to the network
+PLANES = ("level", "change", "seen", "error", "ahead")  # what each channel brings to the network
 CLOCK = 5  # time features: time since the last frame, and the phase in the day and in the week
 DAY_S, WEEK_S = 86_400.0, 604_800.0
 
@@ -29,6 +31,22 @@ def clock(times: F64, steps: F64) -> F32:
     return np.stack([late, np.sin(day), np.cos(day), np.sin(week), np.cos(week)], axis=-1).astype(np.float32)
 
 
-def compose(level: F32, change: F32, seen: F32, clock: F32) -> F32:
-    """The network's input `[..., 3 * C + CLOCK]` from three `[..., C]` and one `[..., CLOCK]`."""
-    return np.concatenate([level, change, seen, clock], axis=-1)
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the network sees of a batch."""
+
+    level: F32  # [B, C] in spreads
+    change: F32  # [B, C] in usual steps
+    seen: F32  # [B, C] 1 where the channel spoke
+    error: F32  # [B, C] of the mix for one step ahead, in its usual errors; 0 where not known
+    ahead: F32  # [B, C] where the mix sees the channel at the horizon's end, in usual changes
+    clock: F32  # [B, CLOCK]
+
+    def compose(self) -> F32:
+        """As one array [B, inputs]."""
+        return compose(self.level, self.change, self.seen, self.error, self.ahead, self.clock)
+
+
+def compose(*planes: F32) -> F32:
+    """The network's input `[..., len(PLANES) * C + CLOCK]` from the planes `[..., C]` and the clock `[..., CLOCK]`."""
+    return np.concatenate(planes, axis=-1)

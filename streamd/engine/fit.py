@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamd.engine.intervals import Pool
 from streamd.engine.layout import PARTS
 from streamd.engine.memory import Memory
 from streamd.engine.rows import Column
@@ -58,13 +59,23 @@ class Change:
         for part, kind in PARTS.items():
             for key, spec in kind.columns.items():
                 name = f"{part}.{key}"
-                # pending forecasts lie at places that follow from the horizon
-                moved = spec.axes.count("H") == 2 and "H" in indexes
+                # what waits for its values lies at places that follow from the horizon
+                moved = "W" in spec.axes and "H" in indexes
                 stays = part == "incidents" or name in LASTING or not foreign
                 if name in arrays and stays and not moved:
                     fitted[name] = _fit(arrays[name], spec, indexes)
                 else:
                     fitted[name] = spec.fresh(len(age), self.new)
+        return fitted
+
+    def pooled(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
+        """What the group's streams have in common, arrays [1, ...] by their full names."""
+        indexes = self._indexes()
+        fitted = {}
+        for key, spec in Pool.columns.items():
+            array = arrays.get(f"pool.{key}")
+            keeps = array is not None and not self.foreign
+            fitted[f"pool.{key}"] = _fit(array, spec, indexes) if array is not None and keeps else spec.fresh(1, self.new)
         return fitted
 
     def windows(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -92,6 +103,8 @@ class Change:
             indexes["H"] = _cut_or_pad(self.old["H"], self.new["H"])
         if self.network_anew:
             indexes |= {axis: np.full(self.new[axis], FRESH) for axis in "LK"}
+        if self.old["Q"] != self.new["Q"]:  # which coverage was which is not told: the multipliers begin afresh
+            indexes["Q"] = np.full(self.new["Q"], FRESH)
         return indexes
 
     def _frames(self, age: I64) -> I64:

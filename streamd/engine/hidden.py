@@ -52,7 +52,7 @@ class Hidden(Rows):
             on = np.flatnonzero(n - back >= begin)
             at = slots[on], (n[on] - back) % R
             recent.mark(slots[on], n[on] - back, h[on], c[on])
-            x = compose(recent.level[at], recent.change[at], recent.seen[at], recent.clock[at])
+            x = recent.inputs(*at)
             _, h_on, c_on = step(weights, shape, x, h[on], c[on])
             repaired += repair(h_on, c_on)
             h[on], c[on] = h_on, c_on

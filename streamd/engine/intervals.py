@@ -1,63 +1,66 @@
-"""Forecasts that wait for their values, and the intervals that follow from how wrong the earlier ones were.
+"""Intervals that hold what they promise, whatever the errors look like: online conformal prediction.
 
-Half width = running root mean square of the error x a multiplier that is moved online until the wanted share of
-values lies inside: quantile tracking (Angelopoulos et al. 2023, arXiv 2307.16895) on scaled errors. A forecast for
-t + h is judged when t + h has come, and not before. Knows errors, not how forecasts are made.
+Each bound is the running root mean square error x a multiplier of its own, moved online until the promised share of
+values lies beyond it: quantile tracking (Angelopoulos et al. 2023, arXiv 2307.16895) on scaled errors, for each side,
+coverage, horizon and channel. An error counts when the value has come. Knows errors, not how forecasts are made.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
 
 from streamd.engine.rows import Rows, column
-from streamd.records import F64, I64
+from streamd.records import F32, F64, I64
 
-MEMORY_FRAMES = 50.0  # of the running error
-STEP = 0.02  # how far one miss moves the multiplier, relative
-BOUNDS = (0.1, 30.0)  # of the multiplier
+MEMORY_FRAMES = 30.0  # of the running error
+STEP = 0.02  # how far one miss moves a multiplier, relative
+BOUNDS = (0.05, 50.0)  # of a multiplier
+PRIOR_FRAMES = 10.0  # what the group knows counts like so many frames, until a stream's own memory is full
+POOL_FRAMES = 5000.0  # memory of the group
+SIDES = np.array([-1.0, 1.0])  # below, above
+_LIMIT = float(np.finfo(np.float32).max)
 
 
 class Intervals(Rows):
-    """Pending forecasts and the width that was learnt. Row n % H of the pending ones is judged by frame n."""
+    """The widths that were learnt, and the bounds of the forecasts that wait for their values."""
 
-    pending_mean: F64 = column("H", "H", "C", fill=np.nan)  # [., target, steps ahead, channel]
-    pending_half: F64 = column("H", "H", "C", fill=np.nan)
+    issued: F32 = column("W", "Q", 2, "H", "C", dtype=np.float32, fill=np.nan)  # bounds, as offsets; of frame n at n % W
     judged: F64 = column("H", "C")  # forecasts judged, as far as the memory reaches
     error_square: F64 = column("H", "C")  # running mean square of the error
-    multiplier: F64 = column("H", "C", fill=1)  # relative to the normal distribution's
-
-    def errors(self, slots: I64, n: I64, values: F64) -> F64:
-        """Values of frames n less what was forecast for them 1..H frames ago, [B, H, C]; NaN where there was none."""
-        return values[:, None, :] - self.pending_mean[slots, n % self.sizes["H"]]
+    multiplier: F64 = column("Q", 2, "H", "C", fill=1)  # relative to the normal distribution's; below, above
 
     def spread(self, slots: I64) -> F64:
         """Root mean square error of forecasts 1..H steps ahead, [B, H, C]; NaN where none was judged yet."""
         known = self.judged[slots] > 0
         return np.where(known, np.sqrt(self.error_square[slots]), np.nan)
 
-    def half_width(self, slots: I64, coverage: float) -> F64:
-        """Half the width of the interval, [B, H, C]; NaN where no forecast was judged yet."""
-        return self.spread(slots) * (NormalDist().inv_cdf(0.5 + coverage / 2) * self.multiplier[slots])
+    def bounds(self, slots: I64, spread: F64, coverages: Sequence[float]) -> F64:
+        """How far below and above the forecast each interval reaches, offsets [B, Q, 2, H, C]; wider ones hold narrower.
 
-    def remember(self, slots: I64, n: I64, mean: F64, half: F64) -> None:
-        """Keep the forecasts made at frames n until their values come."""
-        H = self.sizes["H"]
-        ahead = np.arange(H)
-        at = slots[:, None], (n[:, None] + 1 + ahead) % H, ahead
-        self.pending_mean[at] = mean
-        self.pending_half[at] = half
+        Args:
+            spread: [B, H, C] usual error; NaN where there is none yet, and so is the offset.
+            coverages: [Q], ascending.
+        """
+        normal = np.array([NormalDist().inv_cdf(0.5 + coverage / 2) for coverage in coverages])
+        reach = self.multiplier[slots] * normal[:, None, None, None]
+        nested = np.maximum.accumulate(reach, axis=1)
+        return nested * SIDES[:, None, None] * spread[:, None, None]
 
-    def learn(self, slots: I64, n: I64, errors: F64, usual: F64, trust: F64, coverage: float) -> None:
+    def remember(self, slots: I64, n: I64, bounds: F64) -> None:
+        """Keep the bounds of the forecasts made at frames n, [B, Q, 2, H, C]."""
+        self.issued[slots, n % self.sizes["W"]] = np.clip(bounds, -_LIMIT, _LIMIT)
+
+    def learn(self, slots: I64, n: I64, errors: F64, usual: F64, trust: F64, coverages: Sequence[float]) -> None:
         """Judge the forecasts for frames n; call it before `remember` of the same frames.
 
         Args:
-            errors: [B, H, C] of `errors`.
+            errors: [B, H, C] values less forecasts; NaN where none is judged.
             usual: [B, H, C] persistence's usual error: how an error may count although there were none that large.
             trust: [B] 0..1, how far the frame is trusted.
         """
-        half = self.pending_half[slots, n % self.sizes["H"]]
         known = np.isfinite(errors)
         weight = np.broadcast_to(trust[:, None, None], errors.shape)
         judged, square = self.judged[slots], self.error_square[slots]
@@ -67,6 +70,53 @@ class Intervals(Rows):
         size = np.minimum(np.where(known, errors, 0.0) ** 2, bound)
         self.error_square[slots] = np.where(known, square + rate * (size - square), square)
         self.judged[slots] = np.where(known, np.minimum(judged + 1.0, MEMORY_FRAMES), judged)
-        missed = (np.abs(errors) > half) - (1.0 - coverage)
-        moved = self.multiplier[slots] * np.exp(np.where(known & np.isfinite(half), STEP * missed * weight, 0.0))
+
+        # judged by the bounds as they were: with those of now, a delay of h steps would go unpunished
+        ahead = np.arange(self.sizes["H"])
+        at = slots[:, None], (n[:, None] - 1 - ahead) % self.sizes["W"], slice(None), slice(None), ahead
+        issued = self.issued[at].transpose(0, 2, 3, 1, 4)  # [B, Q, 2, H, C]
+        beyond = SIDES[:, None, None] * (np.where(known, errors, 0.0)[:, None, None] - issued) > 0.0
+        tails = 0.5 * (1.0 - np.array(coverages))[:, None, None, None]
+        # a bound that is missed seldom has to move as fast, so a miss of it counts more
+        step = STEP * (beyond - tails) * np.sqrt(0.05 / tails)
+        moved = self.multiplier[slots] * np.exp(np.where(known[:, None, None] & np.isfinite(issued), step, 0.0))
         self.multiplier[slots] = np.clip(moved, *BOUNDS)
+
+
+class Pool(Rows):
+    """What the intervals of a group's streams have in common: where a new stream begins. One row; never in place."""
+
+    weight: F64 = column("H", "C")  # streams' frames that went in, as far as the memory reaches
+    log_spread: F64 = column("H", "C")  # running mean of the log of the usual error
+    log_multiplier: F64 = column("Q", 2, "H", "C")
+
+    def begin(self) -> F64:
+        """The multipliers of a stream that is new, [Q, 2, H, C]."""
+        return np.exp(self.log_multiplier[0])
+
+    def spread(self, own: F64, judged: F64) -> F64:
+        """Usual error of streams [B, H, C], from their own where they have judged enough, else from the group's too.
+
+        Args:
+            own: [B, H, C]; NaN where none.
+            judged: [B, H, C] forecasts that it was learnt from.
+        """
+        prior = np.where(self.weight > 0, PRIOR_FRAMES * np.maximum(1.0 - judged / MEMORY_FRAMES, 0.0), 0.0)
+        pooled = np.exp(2.0 * self.log_spread)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            square = (judged * np.nan_to_num(own) ** 2 + prior * pooled) / (judged + prior)
+        return np.where(prior > 0, np.sqrt(square), own)
+
+    def learn(self, spread: F64, judged: F64, multiplier: F64) -> None:
+        """Take in streams of a batch, those that know themselves: [B, H, C] twice and [B, Q, 2, H, C]."""
+        settled = (judged >= MEMORY_FRAMES) & (spread > 0)  # [B, H, C]
+        if not settled.any():
+            return
+        count = settled.sum(axis=0)
+        self.weight = np.minimum(self.weight + count, POOL_FRAMES)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = np.where(count > 0, count / self.weight, 0.0)  # [1, H, C]
+            logs = np.where(settled, np.log(spread), 0.0).sum(axis=0) / np.maximum(count, 1)
+        self.log_spread = self.log_spread + rate * (logs - self.log_spread)
+        factors = np.where(settled[:, None, None], np.log(multiplier), 0.0).sum(axis=0) / np.maximum(count, 1)
+        self.log_multiplier = self.log_multiplier + rate[:, None, None] * (factors - self.log_multiplier)

@@ -13,21 +13,33 @@ from streamd.engine.features import CLOCK, PLANES
 from streamd.engine.hidden import Hidden
 from streamd.engine.incidents import Incidents
 from streamd.engine.intervals import Intervals
+from streamd.engine.lags import Lags
+from streamd.engine.mix import Gate, Mix
+from streamd.engine.pending import Pending
 from streamd.engine.recent import Recent
+from streamd.engine.regression import Adaptive, Regression
 from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
 from streamd.engine.score import Score
+from streamd.engine.seasons import Seasons
 from streamd.engine.slots import Timing
 from streamd.model.network import Shape
 
 # Of the state as it is saved. A state of an older layout is brought up to date by `migrate`; a column that is only
 # added needs no new number, since it begins fresh in an older state.
-LAYOUT = 1
+LAYOUT = 2
 
 PARTS: dict[str, type[Rows]] = {
     "timing": Timing,
     "scale": Scale,
     "recent": Recent,
+    "pending": Pending,
+    "seasons": Seasons,
+    "lags": Lags,
+    "regression": Regression,
+    "adaptive": Adaptive,
+    "mix": Mix,
+    "gate": Gate,
     "hidden": Hidden,
     "intervals": Intervals,
     "score": Score,
@@ -36,12 +48,15 @@ PARTS: dict[str, type[Rows]] = {
 
 
 def axes(settings: Group, channels: int) -> dict[str, int]:
-    """The length of every axis: channels C, horizon H, ring R of S strides, layers L of K cells."""
+    """The length of every axis: channels C, horizon H, coverages Q, layers L of K cells.
+
+    Rings over frames: W for what waits for its values, R of S strides for windows.
+    """
     training, net = settings.training, settings.network
     H = settings.horizon_steps
     stride = max(training.train_frames // 2, 1)
     S = -(-(training.burn_in_frames + training.train_frames + H) // stride)  # strides in a window, rounded up
-    return {"C": channels, "H": H, "R": S * stride, "S": S, "L": net.layers, "K": net.hidden}
+    return {"C": channels, "H": H, "W": H, "Q": len(settings.coverages), "R": S * stride, "S": S, "L": net.layers, "K": net.hidden}
 
 
 def check(meta: Mapping[str, Any]) -> None:
@@ -57,4 +72,4 @@ def check(meta: Mapping[str, Any]) -> None:
 
 def network_shape(sizes: Mapping[str, int]) -> Shape:
     """The network that goes with these lengths."""
-    return Shape(sizes["C"], PLANES, CLOCK, sizes["H"], sizes["K"], sizes["L"])
+    return Shape(sizes["C"], len(PLANES), CLOCK, sizes["H"], sizes["K"], sizes["L"])

@@ -10,29 +10,29 @@ from collections.abc import Callable
 
 import numpy as np
 
-from streamd.engine.features import CLOCK, bounded, compose
+from streamd.engine.features import CLOCK, PLANES, bounded, compose
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows, column
 from streamd.model.training import Windows
-from streamd.records import F32, F64, I64
+from streamd.records import F32, I64
 
 HELD_BACK = 4  # the newest windows are not trained on: a candidate is judged by them
-FRAME_ARRAYS = ("values", "base", "level", "change", "seen", "clock", "trust")  # cut from the rings of `Recent`
+FRAME_ARRAYS = (*PLANES, "clock", "residual", "trust")  # cut from the rings of `Recent`
 
 
 class Memory(Rows):
     """Windows of R frames, one per row: the first half of the rows is the ring, the second the reservoir."""
 
-    values: F64 = column("R", "C", fill=np.nan)
-    base: F64 = column("R", "C", fill=np.nan)
     level: F32 = column("R", "C", dtype=np.float32)
     change: F32 = column("R", "C", dtype=np.float32)
     seen: F32 = column("R", "C", dtype=np.float32)
+    error: F32 = column("R", "C", dtype=np.float32)
+    ahead: F32 = column("R", "C", dtype=np.float32)
     clock: F32 = column("R", CLOCK, dtype=np.float32)
+    residual: F32 = column("R", "H", "C", dtype=np.float32, fill=np.nan)
     trust: F32 = column("R", dtype=np.float32)
     h: F32 = column("L", "K", dtype=np.float32)
     c: F32 = column("L", "K", dtype=np.float32)
-    spread: F64 = column("H", "C", fill=1)  # persistence's usual error when the window ended
 
     added: int = 0  # windows ever put in
 
@@ -41,7 +41,6 @@ class Memory(Rows):
         recent: Recent,
         slots: I64,
         n: I64,
-        spread: F64,
         generator: np.random.Generator,
         keep: Callable[[I64], None] | None = None,
     ) -> None:
@@ -49,14 +48,13 @@ class Memory(Rows):
 
         Args:
             slots, n: [W]; the windows' frames are n - R + 1 .. n.
-            spread: [W, H, C] persistence's usual error.
             keep: is told which rows are about to change, where someone has to know.
         """
         R = self.sizes["R"]
         frames = slots[:, None], (n[:, None] + 1 + np.arange(R)) % R
         starts = slots, (n + 1 - R) // recent.stride % recent.sizes["S"]
         cut = {name: getattr(recent, name)[frames] for name in FRAME_ARRAYS}
-        cut |= {"h": recent.start_h[starts], "c": recent.start_c[starts], "spread": spread}
+        cut |= {"h": recent.start_h[starts], "c": recent.start_c[starts]}
         for i in range(len(slots)):
             row = self._make_room(generator, keep)
             for name, array in cut.items():
@@ -90,10 +88,10 @@ class Memory(Rows):
         """What the trainer takes: inputs and targets of the first R - H frames of each window."""
         R, H = self.sizes["R"], self.sizes["H"]
         T = R - H
-        x = compose(self.level[rows, :T], self.change[rows, :T], self.seen[rows, :T], self.clock[rows, :T])
-        ahead = np.arange(T)[:, None] + np.arange(1, H + 1)  # [T, H]
-        change = self.values[rows][:, ahead] - self.base[rows][:, :T, None]  # [W, T, H, C]
-        target = change / self.spread[rows][:, None]
+        x = compose(*(getattr(self, name)[rows, :T] for name in (*PLANES, "clock")))
+        steps = np.arange(H)
+        ahead = np.arange(1, T + 1)[:, None] + steps  # [T, H]
+        target = self.residual[rows][:, ahead, steps]  # [W, T, H, C]
         trust = self.trust[rows][:, :T, None] * self.trust[rows][:, ahead]  # [W, T, H]
         weight = np.where(np.isfinite(target), trust[..., None], 0.0).astype(np.float32)
         return Windows(x, self.h[rows], self.c[rows], bounded(target), weight)

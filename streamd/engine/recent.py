@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamd.engine.features import CLOCK
+from streamd.engine.features import CLOCK, PLANES, Inputs, compose
 from streamd.engine.rows import Rows, column
 from streamd.records import F32, F64, I64
 
@@ -15,12 +15,14 @@ from streamd.records import F32, F64, I64
 class Recent(Rows):
     """Rings over the last R frames, and over the hidden states at each stride's start."""
 
-    values: F64 = column("R", "C", fill=np.nan)  # as they came; NaN where missing
     base: F64 = column("R", "C", fill=np.nan)  # the last value seen, up to and with this frame
     level: F32 = column("R", "C", dtype=np.float32)  # the network's inputs
     change: F32 = column("R", "C", dtype=np.float32)
     seen: F32 = column("R", "C", dtype=np.float32)
+    error: F32 = column("R", "C", dtype=np.float32)
+    ahead: F32 = column("R", "C", dtype=np.float32)
     clock: F32 = column("R", CLOCK, dtype=np.float32)
+    residual: F32 = column("R", "H", "C", dtype=np.float32, fill=np.nan)  # of the mix, judged at the frame; NaN: not
     trust: F32 = column("R", dtype=np.float32)  # how far the frame may be learned from, 0..1
     start_h: F32 = column("S", "L", "K", dtype=np.float32)  # state before frame n, n % stride == 0
     start_c: F32 = column("S", "L", "K", dtype=np.float32)
@@ -35,18 +37,19 @@ class Recent(Rows):
         before: F64 = self.base[slots[:, None], rows]
         return values[:, None, :] - before
 
-    def record(
-        self, slots: I64, n: I64, values: F64, base: F64, level: F32, change: F32, seen: F32, clock: F32, trust: F64
-    ) -> None:
+    def record(self, slots: I64, n: I64, base: F64, inputs: Inputs, residual: F32, trust: F64) -> None:
         """Put frame n in its place; what it takes the place of is R frames old."""
         row = n % self.sizes["R"]
-        self.values[slots, row] = values
         self.base[slots, row] = base
-        self.level[slots, row] = level
-        self.change[slots, row] = change
-        self.seen[slots, row] = seen
-        self.clock[slots, row] = clock
+        for name in PLANES:
+            getattr(self, name)[slots, row] = getattr(inputs, name)
+        self.clock[slots, row] = inputs.clock
+        self.residual[slots, row] = residual
         self.trust[slots, row] = trust
+
+    def inputs(self, slots: I64, row: I64) -> F32:
+        """What the network saw at these rows, [..., inputs]."""
+        return compose(*(getattr(self, name)[slots, row] for name in PLANES), self.clock[slots, row])
 
     def mark(self, slots: I64, n: I64, h: F32, c: F32) -> None:
         """Keep the states before frames n where a stride begins."""

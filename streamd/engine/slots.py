@@ -22,6 +22,7 @@ class Timing(Rows):
 
     seq: I64 = column(dtype=np.int64)  # frames so far, so also the number of the next one
     age: I64 = column(dtype=np.int64)  # frames since the stream's state was fresh
+    number: I64 = column(dtype=np.int64)  # of the stream, in the order of their first frames
     last_time: F64 = column(fill=-np.inf)  # s since the epoch
     interval: F64 = column(fill=np.nan)  # s, usual step between frames
 

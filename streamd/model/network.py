@@ -1,7 +1,7 @@
-"""The network: a stacked LSTM with a linear head that corrects persistence, for all horizons at once.
+"""The network: a stacked LSTM with a linear head that corrects a forecast, for all horizons at once.
 
-Reads top to bottom: shape, weights, one live step, a whole window for training. A network whose head is zero
-forecasts the last value. Knows scaled numbers only; no streams, no units, no time.
+Beside the head, each channel has a linear skip from its own inputs. Reads top to bottom: shape, weights, one live
+step, a whole window for training. A network whose head and skip are zero corrects nothing. Knows scaled numbers only; no streams, no units, no time.
 
 Hochreiter & Schmidhuber 1997 (cell with the forget gate of Gers et al. 2000), gate order i, f, g, o as in torch.
 """
@@ -49,7 +49,7 @@ def use_one_thread() -> None:
 
 
 def init(shape: Shape, seed: int) -> Weights:
-    """Fresh weights: uniform within 1/sqrt(K), a zero head. They follow from the shape and the seed alone."""
+    """Fresh weights: uniform within 1/sqrt(K), a zero head and skip. They follow from the shape and the seed alone."""
     K = shape.hidden
     generator = np.random.Generator(np.random.PCG64([seed, shape.channels]))
     weights: Weights = {}
@@ -60,6 +60,7 @@ def init(shape: Shape, seed: int) -> Weights:
         bias = torch.zeros(4 * K)
         bias[K : 2 * K] = FORGET_BIAS
         weights[f"b_{layer}"] = bias
+    weights["w_skip"] = torch.zeros(shape.horizon, shape.planes, shape.channels)
     weights["w_head"] = torch.zeros(shape.outputs, K)
     weights["b_head"] = torch.zeros(shape.outputs)
     return weights
@@ -84,8 +85,9 @@ def step(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F
             cell = f.sigmoid_().mul_(torch.from_numpy(c[:, layer])).addcmul_(i.sigmoid_(), g.tanh_())
             below = o.sigmoid_().mul_(torch.tanh(cell))
             h_new[:, layer], c_new[:, layer] = below.numpy(), cell.numpy()
-        out = torch.addmm(weights["b_head"], below, weights["w_head"].t())
-    return out.numpy().reshape(len(x), shape.horizon, shape.channels), h_new, c_new
+        out = torch.addmm(weights["b_head"], below, weights["w_head"].t()).view(len(x), shape.horizon, shape.channels)
+        out += _skip(weights, shape, torch.from_numpy(x))
+    return out.numpy(), h_new, c_new
 
 
 def unroll(weights: Weights, shape: Shape, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -105,10 +107,16 @@ def unroll(weights: Weights, shape: Shape, x: Tensor, h: Tensor, c: Tensor) -> t
     return top, h, c
 
 
-def head(weights: Weights, shape: Shape, top: Tensor) -> Tensor:
-    """Corrections [W, T, H, C] from the top layer's outputs [W, T, K]."""
+def head(weights: Weights, shape: Shape, top: Tensor, x: Tensor) -> Tensor:
+    """Corrections [W, T, H, C] from the top layer's outputs [W, T, K] and the inputs [W, T, inputs]."""
     out = torch.nn.functional.linear(top, weights["w_head"], weights["b_head"])
-    return out.reshape(*top.shape[:2], shape.horizon, shape.channels)
+    return out.view(*top.shape[:2], shape.horizon, shape.channels) + _skip(weights, shape, x)
+
+
+def _skip(weights: Weights, shape: Shape, x: Tensor) -> Tensor:
+    """What each channel's own inputs add to its corrections, [..., H, C]."""
+    planes = x[..., : shape.planes * shape.channels].view(*x.shape[:-1], 1, shape.planes, shape.channels)
+    return (planes * weights["w_skip"]).sum(dim=-2)
 
 
 def widen(weights: Weights, old: Shape, new: Shape) -> Weights:
@@ -132,6 +140,9 @@ def select(weights: Weights, old: Shape, new: Shape, sources: Sequence[int], tar
     by_channel = weights["w_ih_0"][:, : planes * old.channels].view(4 * K, planes, old.channels)
     w_in[:, : planes * new.channels].view(4 * K, planes, new.channels)[:, :, here] = by_channel[:, :, gone]
     w_in[:, planes * new.channels :] = weights["w_ih_0"][:, planes * old.channels :]
+    w_skip = torch.zeros(new.horizon, planes, new.channels)
+    w_skip[:H, :, here] = weights["w_skip"][:H, :, gone]
+    changed["w_skip"] = w_skip
     w_head, b_head = torch.zeros(new.horizon, new.channels, K), torch.zeros(new.horizon, new.channels)
     w_head[:H, here] = weights["w_head"].view(old.horizon, old.channels, K)[:H, gone]
     b_head[:H, here] = weights["b_head"].view(old.horizon, old.channels)[:H, gone]

@@ -16,7 +16,7 @@ from streamd.records import F32
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
-HUBER = 3.0  # in units of persistence's usual error: what lies further off pulls no harder
+HUBER = 3.0  # in usual errors: what lies further off pulls no harder
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Windows:
     x: F32  # [W, T, inputs]
     h: F32  # [W, L, K] hidden state before the first frame
     c: F32  # [W, L, K]
-    target: F32  # [W, T, H, C] change over 1..H steps in units of persistence's usual error; 0 where not known
+    target: F32  # [W, T, H, C] what the mix was off for 1..H steps, in its usual errors; 0 where not known
     weight: F32  # [W, T, H, C] 0 where the target is not known, or not trusted
 
 
@@ -103,7 +103,7 @@ def _loss(weights: Weights, shape: Shape, windows: Windows, burn_in: int) -> Ten
     top, _, _ = unroll(weights, shape, x[:, burn_in:], h, c)
     target = torch.from_numpy(windows.target[:, burn_in:])
     weight = torch.from_numpy(windows.weight[:, burn_in:])
-    error = torch.nn.functional.huber_loss(head(weights, shape, top), target, reduction="none", delta=HUBER)
+    error = torch.nn.functional.huber_loss(head(weights, shape, top, x[:, burn_in:]), target, reduction="none", delta=HUBER)
     return (error * weight).sum() / weight.sum().clamp(min=1.0)
 
 

@@ -1,0 +1,132 @@
+"""The forecasters of one group side by side: what each foretells, how they are mixed, and how the network corrects it.
+
+Persistence; the seasons on top of it; two regressions on what the seasons leave; their mix; and the network, whose
+correction counts as far as it has helped. Everything is an offset from a channel's last value. Knows how a forecast
+is made and judged; not the network itself, nor how wide an interval is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamd.engine import regression
+from streamd.engine.lags import Lags
+from streamd.engine.mix import EXPERTS, E, Gate, Mix
+from streamd.engine.pending import MADE, Pending
+from streamd.engine.regression import Adaptive, Regression
+from streamd.engine.rows import Rows
+from streamd.engine.seasons import Seasons
+from streamd.records import F64, I64
+
+SEASONAL = EXPERTS.index("seasonal")
+MIXED, CORRECTED, PUBLISHED = (1 + MADE.index(name) for name in ("mixed", "corrected", "published"))
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """A batch of frames and what is known of its streams by now."""
+
+    slots: I64  # [B]
+    n: I64  # [B] number of each frame in its stream
+    number: I64  # [B] of the stream
+    times: F64  # [B] s since the epoch
+    interval: F64  # [B] s, usual step
+    steps: F64  # [B] since the last frame, in usual steps
+    values: F64  # [B, C], NaN where missing
+    last: F64  # [B, C] last value, this frame's where it has one; NaN where never seen
+    usual: F64  # [B, H, C] usual change over 1..H steps
+    lowest: F64  # [B, C] what is further off counts as there
+    highest: F64  # [B, C]
+    trust: F64  # [B] 0..1, how far the frame may be learned from
+    haste: F64  # [B] 0..1, how much faster than usual to forget
+
+
+@dataclass(frozen=True, slots=True)
+class Foretold:
+    """What the experts say of a batch, as offsets from the last values."""
+
+    experts: F64  # [B, E, H, C]
+    weights: F64  # [B, E, H, C] they add to one
+    mixed: F64  # [B, H, C]
+
+
+class Experts:
+    """Everything that the forecast but for the network's part follows from."""
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        self.pending = Pending(sizes)
+        self.seasons = Seasons(sizes)
+        self.lags = Lags(sizes)
+        self.regression = Regression(sizes)
+        self.adaptive = Adaptive(sizes)
+        self.mix = Mix(sizes)
+        self.gate = Gate(sizes)
+
+    def parts(self) -> dict[str, Rows]:
+        """Those with a row per slot, by name."""
+        return {
+            "pending": self.pending,
+            "seasons": self.seasons,
+            "lags": self.lags,
+            "regression": self.regression,
+            "adaptive": self.adaptive,
+            "mix": self.mix,
+            "gate": self.gate,
+        }
+
+    def judge(self, slots: I64, errors: F64, usual: F64, haste: F64) -> None:
+        """Let mix and gate learn from the forecasts whose values have come.
+
+        Args:
+            errors: [B, 1 + MADE, H, C]; NaN where not judged.
+            usual: [B, H, C] usual change.
+            haste: [B] 0..1.
+        """
+        scaled = errors / usual[:, None]
+        self.mix.learn(slots, scaled[:, :E], scaled[:, MIXED], haste)
+        self.gate.learn(slots, scaled[:, MIXED] - scaled[:, CORRECTED], scaled[:, MIXED], haste)
+
+    def foretell(self, frames: Frames, errors: F64) -> Foretold:
+        """Learn from frames, and say what comes next.
+
+        Args:
+            errors: [B, 1 + MADE, H, C], as for `judge`.
+        """
+        slots, n, trust = frames.slots, frames.n, frames.trust
+        here = np.isfinite(frames.values)
+        tame = np.clip(frames.values, frames.lowest, frames.highest)
+        self.seasons.advance(slots, frames.steps)
+        season = self.seasons.expected(slots, frames.times, frames.interval)
+        features, weight = self.lags.before(slots, n)
+        targets, weight = regression.weigh(errors[:, SEASONAL], weight, frames.usual)
+        self.regression.learn(slots, features, targets, weight, frames.haste)
+        self.adaptive.learn(slots, features, targets, weight, frames.haste)
+        self.seasons.learn(slots, n, frames.times, frames.interval, tame, trust)
+
+        rest = np.where(here, tame - season, self.lags.rest(slots, n))
+        x = self.lags.observe(slots, n, rest, here.astype(np.float64), frames.usual[:, 0])
+        due = regression.due(n, frames.number)
+        if len(due):
+            self.regression.solve(slots[due], frames.usual[due, 0])
+            self.adaptive.solve(slots[due], frames.usual[due, 0])
+
+        experts = np.empty((len(slots), E, *frames.usual.shape[1:]))
+        experts[:, 0] = 0.0
+        # a channel that is missing is expected where its seasons have carried it meanwhile
+        resting = np.where(here, -season, rest - frames.last)[:, None]
+        seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
+        experts[:, 1] = seasonal
+        experts[:, 2] = seasonal + self.regression.foretell(slots, x)
+        experts[:, 3] = seasonal + self.adaptive.foretell(slots, x)
+        weights = self.mix.weights(slots)
+        return Foretold(experts, weights, (weights * experts).sum(axis=1))
+
+    def remember(self, slots: I64, n: I64, foretold: Foretold, corrected: F64, published: F64) -> None:
+        """Keep all forecasts made at frames n until their values come; offsets [B, H, C] with the network's part."""
+        made = np.concatenate(
+            [foretold.experts[:, 1:], foretold.mixed[:, None], corrected[:, None], published[:, None]], axis=1
+        )
+        self.pending.remember(slots, n, made)

@@ -1,0 +1,82 @@
+"""What a channel's next values are regressed on: its recent lags, means over stretches of its past, slow running means.
+
+The stretches grow with their distance, so that two dozen numbers look back over days. All are differences from the
+last value, in the channel's own unit. Knows values without their seasons; not what is made of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamd.engine.rows import Rows, column
+from streamd.records import F32, F64, I64
+
+LAGS = 6
+STRETCHES = ((6, 8), (8, 11), (11, 15), (15, 20), (20, 27), (27, 36), (36, 48), (48, 64), (64, 80), (80, 96), (96, 112))
+MEANS_FRAMES = np.array([36.0, 100.0, 300.0, 1000.0])
+BACK = STRETCHES[-1][1]
+FEATURES = LAGS + 1 + len(STRETCHES) + len(MEANS_FRAMES)  # the 1 is a constant, which lets a trend in
+NEAR = LAGS + 1 + 5  # the first of them: those of the last 27 frames
+LARGE = 300.0  # usual steps: a frame whose features are larger counts less
+_LIMIT = float(np.finfo(np.float32).max)
+
+
+def _stretches() -> F64:
+    """Matrix [stretches, BACK] that takes the last values, newest first, to means over stretches of them."""
+    matrix = np.zeros((len(STRETCHES), BACK))
+    for row, (start, end) in enumerate(STRETCHES):
+        matrix[row, start:end] = 1.0 / (end - start)
+    return matrix
+
+
+_STRETCHES = _stretches()
+
+
+class Lags(Rows):
+    """The past that features are made of, and the features of frames whose next H values have not all come."""
+
+    ring: F64 = column(BACK, "C")  # values without their seasons, frame n at n % BACK
+    means: F64 = column(len(MEANS_FRAMES), "C")
+    waiting: F32 = column("W", "C", FEATURES, dtype=np.float32)  # features of frame n at n % W
+    weights: F64 = column("W", "C")  # how far these frames may be learned from
+
+    def observe(self, slots: I64, n: I64, rest: F64, weight: F64, usual: F64) -> F64:
+        """Features of frames n, [B, C, FEATURES].
+
+        Args:
+            rest: [B, C] last value without its seasons; a channel that was missing repeats it.
+            weight: [B, C] 0..1, how far the frame may be learned from.
+            usual: [B, C] usual change over one step, for the constant and for what is large.
+        """
+        fresh = n == 0
+        if fresh.any():  # as if it had always been like this
+            self.ring[slots[fresh]] = rest[fresh, None]
+            self.means[slots[fresh]] = rest[fresh, None]
+        self.ring[slots, n % BACK] = rest
+        past = self.ring[slots[:, None], (n[:, None] - np.arange(BACK)) % BACK]  # newest first
+        means = self.means[slots]
+        rate = np.maximum(1.0 / (n[:, None] + 1.0), 1.0 / MEANS_FRAMES)
+        means += rate[..., None] * (rest[:, None] - means)
+        self.means[slots] = means
+        x = np.empty((len(slots), FEATURES, self.sizes["C"]))
+        end = LAGS + 1 + len(STRETCHES)
+        x[:, :LAGS] = past[:, 1 : LAGS + 1]
+        x[:, LAGS + 1 : end] = np.matmul(_STRETCHES, past)
+        x[:, end:] = means
+        x -= rest[:, None]
+        x[:, LAGS] = usual
+        large = np.abs(x).max(axis=1) / (LARGE * usual)
+        features: F64 = np.clip(x, -_LIMIT, _LIMIT).transpose(0, 2, 1)
+        self.waiting[slots, n % self.sizes["W"]] = features
+        self.weights[slots, n % self.sizes["W"]] = weight / np.maximum(large, 1.0) ** 2
+        return features
+
+    def rest(self, slots: I64, n: I64) -> F64:
+        """The last value without its seasons, [B, C], as of the frames before frames n; 0 where there was none."""
+        before: F64 = self.ring[slots, (n - 1) % BACK]
+        return before
+
+    def before(self, slots: I64, n: I64) -> tuple[F64, F64]:
+        """Features [B, H, C, FEATURES] of the frames 1..H before frames n, and their weights [B, H, C]."""
+        at = slots[:, None], (n[:, None] - 1 - np.arange(self.sizes["W"])) % self.sizes["W"]
+        return self.waiting[at].astype(np.float64), self.weights[at]

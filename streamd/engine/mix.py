@@ -1,0 +1,103 @@
+"""The experts' forecasts, mixed: weights per stream, channel and horizon that follow from past error alone.
+
+Two ways of weighing, half each. One by the relative discounted squared error, steady. The other is ML-Poly with the
+gradient trick (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044, algorithm 1), discounted: it has a bounded regret
+against the best fixed mixture and finds weights that cancel errors. A forecast for t + h counts when t + h has come.
+Knows forecasts and errors, in usual steps; not who made them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from streamd.engine.rows import Rows, column
+from streamd.records import F32, F64, I64
+
+EXPERTS = ("persistence", "seasonal", "regression", "adaptive")
+E = len(EXPERTS)
+KEEP_LOSS = 0.997  # per frame
+KEEP_REGRET = 0.99
+KEEP_GATE = 0.999
+POWER = 4.0  # of the inverse error, in the steady half
+LARGEST = 30.0  # usual steps: a larger error counts as one of so many
+HASTE = 4.0  # times faster, on top, that is forgotten right after a drift
+LEAST = 1e-6  # squared usual steps: experts that are so near to perfect are equals
+
+
+class Mix(Rows):
+    """What the weights follow from."""
+
+    loss: F32 = column(E, "H", "C", dtype=np.float32)  # discounted sum of squared errors
+    regret: F32 = column(E, "H", "C", dtype=np.float32)  # discounted sum of what following the expert would have saved
+    square: F32 = column(E, "H", "C", dtype=np.float32)  # ... of its squares
+    largest: F32 = column(E, "H", "C", dtype=np.float32)  # ... the largest square
+
+    def weights(self, slots: I64) -> F64:
+        """What each expert counts, [B, E, H, C]; they add to one."""
+        loss = self.loss[slots].astype(np.float64) + LEAST
+        steady = (loss.min(axis=1, keepdims=True) / loss) ** POWER
+        steady /= steady.sum(axis=1, keepdims=True)
+        rate = self.largest[slots].astype(np.float64) + self.square[slots]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            better = np.where(rate > 0, np.maximum(self.regret[slots], 0.0) / rate, 0.0)
+            total = better.sum(axis=1, keepdims=True)
+            quick = np.where(total > 0, better / total, steady)  # where the mix is better than all, any weights will do
+        return 0.5 * (steady + quick)
+
+    def learn(self, slots: I64, errors: F64, mixed: F64, haste: F64) -> None:
+        """Judge the forecasts whose values have come; a strange frame counts too, since weights have to follow.
+
+        Args:
+            errors: [B, E, H, C] of the experts, in usual steps; NaN where not known.
+            mixed: [B, H, C] of the mix, alike.
+            haste: [B] 0..1, right after a drift 1.
+        """
+        known = np.isfinite(mixed)[:, None] & np.isfinite(errors)
+        errors = np.clip(np.where(known, errors, 0.0), -LARGEST, LARGEST)
+        mixed = np.clip(np.nan_to_num(mixed), -LARGEST, LARGEST)[:, None]
+        speed = (1.0 + HASTE * haste)[:, None, None, None]
+        lasting, fading = np.where(known, KEEP_LOSS**speed, 1.0), np.where(known, KEEP_REGRET**speed, 1.0)
+        self.loss[slots] = lasting * self.loss[slots] + errors * errors
+        saved = 2.0 * mixed * (mixed - errors)
+        square = saved * saved
+        self.regret[slots] = fading * self.regret[slots] + saved
+        self.square[slots] = fading * self.square[slots] + square
+        self.largest[slots] = np.maximum(fading * self.largest[slots], square)
+
+
+class Gate(Rows):
+    """How far the network's correction of the mix is followed: what would have been best, as far as is remembered."""
+
+    gain: F32 = column("H", "C", dtype=np.float32)  # discounted sum of correction x the mix's error
+    power: F32 = column("H", "C", dtype=np.float32)  # ... of correction^2
+    square: F32 = column("H", "C", dtype=np.float32)  # ... of the mix's squared error
+    judged: F32 = column("H", "C", dtype=np.float32)  # ... of ones
+
+    def share(self, slots: I64) -> F64:
+        """[B, H, C], 0..1."""
+        gain, power = self.gain[slots].astype(np.float64), self.power[slots].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(power > 0, np.clip(gain / power, 0.0, 1.0), 0.0)
+
+    def usual(self, slots: I64) -> F64:
+        """The mix's root mean square error, [B, H, C], in usual steps; 1 until one is known, never next to nothing."""
+        square, judged = self.square[slots].astype(np.float64), self.judged[slots].astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(judged > 0, np.sqrt(np.maximum(square / judged, LEAST)), 1.0)
+
+    def learn(self, slots: I64, corrections: F64, errors: F64, haste: F64) -> None:
+        """Judge corrections whose values have come.
+
+        Args:
+            corrections: [B, H, C] in usual steps.
+            errors: [B, H, C] of the mix without them, alike; NaN where not known.
+            haste: [B] 0..1, right after a drift 1.
+        """
+        known = np.isfinite(errors) & np.isfinite(corrections)
+        corrections = np.clip(np.where(known, corrections, 0.0), -LARGEST, LARGEST)
+        errors = np.clip(np.where(known, errors, 0.0), -LARGEST, LARGEST)
+        keep = np.where(known, KEEP_GATE ** (1.0 + HASTE * haste)[:, None, None], 1.0)
+        self.gain[slots] = keep * self.gain[slots] + corrections * errors
+        self.power[slots] = keep * self.power[slots] + corrections * corrections
+        self.square[slots] = keep * self.square[slots] + errors * errors
+        self.judged[slots] = keep * self.judged[slots] + known
