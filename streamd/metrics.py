@@ -57,6 +57,13 @@ incidents = Counter("streamd_incidents", "Incidents raised.", ["group"], registr
 repaired = Counter(
     "streamd_repaired_states", "Hidden states that were not finite or out of bounds.", ["group"], registry=registry
 )
+drifts = Counter("streamd_drifts", "Streams whose errors have changed for good.", ["group"], registry=registry)
+expert_weight = Gauge(
+    "streamd_expert_weight",
+    "What an expert counts in the forecasts of the last batch, mean; the network: how far its correction is followed.",
+    ["group", "expert"],
+    registry=registry,
+)
 stream_score = Gauge("streamd_stream_score", "Last score of a stream.", ["group", "stream"], registry=registry)
 
 # --- training ---

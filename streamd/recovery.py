@@ -25,6 +25,7 @@ from streamd.edge.recall import Mark
 from streamd.edge.training import Client, TrainingThread
 from streamd.engine.engine import Engine
 from streamd.engine.migrate import migrate
+from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
 from streamd.records import Batch, Marks, Reset
@@ -257,8 +258,8 @@ async def replay(
         await residency.bring(record.streams)
         outcome = engine.apply(record)
         if entry.position > published:
-            coverage = engine.settings.coverage
-            messages += outcomes.encode(prefix, entry.group, outcome, terms=TERMS, coverage=coverage)
+            names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
+            messages += outcomes.encode(prefix, entry.group, outcome, names)
         await residency.make_room(entry.position)
     return Replayed(messages, marks, session_lost, strangers)
 

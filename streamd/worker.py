@@ -11,11 +11,12 @@ import time
 from typing import Protocol
 
 from streamd import metrics
-from streamd.config import Group, Source
+from streamd.config import Source
 from streamd.edge.budget import Budget
 from streamd.edge.training import Client
 from streamd.engine.align import Align, Work
 from streamd.engine.engine import Engine
+from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
 from streamd.records import Batch, Command, Outcome, Reading, Record, Reset, Stretch
@@ -82,7 +83,7 @@ class Worker:
         self._prefix = prefix
         self._series_left = stream_series
         self._series: set[str] = set()
-        self._settings: Group = engine.settings
+        self._names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
         self._align = Align(engine.settings, engine.channels, engine.last_time, streams=engine.known)
         self._open: dict[int, int] = {}  # ticket -> readings of the message that are not dealt with
         self._timeless: set[int] = set()  # of these tickets, those whose readings carry no time
@@ -176,8 +177,7 @@ class Worker:
         self.busy_s += spent_s
         metrics.apply_seconds.labels(self.name).observe(spent_s)
         metrics.batch_size.labels(self.name).observe(len(batch))
-        coverage = self._settings.coverage
-        for message in outcomes.encode(self._prefix, self.name, outcome, terms=TERMS, coverage=coverage):
+        for message in outcomes.encode(self._prefix, self.name, outcome, self._names):
             self._outlet.publish(message)
         now = time.time()
         for arrival in work.arrivals.tolist():
@@ -207,6 +207,9 @@ class Worker:
         name = self.name
         metrics.streams.labels(name).set(self.engine.known)
         metrics.repaired.labels(name).inc(outcome.repaired)
+        metrics.drifts.labels(name).inc(int(outcome.drifted.sum()))
+        for expert, weight in zip(self._names.experts, outcome.weights.mean(axis=(0, 2, 3)).tolist(), strict=True):
+            metrics.expert_weight.labels(name, expert).set(weight)
         for incident in outcome.incidents:
             if incident.state == "raised":
                 metrics.incidents.labels(name).inc()

@@ -13,12 +13,14 @@ import numpy as np
 
 from streamd.config import Group
 from streamd.engine import features, fit, layout, spill
+from streamd.engine.drift import Drift
 from streamd.engine.experts import MIXED, PUBLISHED, Experts, Frames
 from streamd.engine.hidden import Hidden, repair
 from streamd.engine.incidents import Incidents
 from streamd.engine.intervals import Intervals, Pool
 from streamd.engine.learner import Learner, Trainer
 from streamd.engine.memory import Memory
+from streamd.engine.paths import Paths, offsets
 from streamd.engine.ranges import Ranges
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows
@@ -33,6 +35,7 @@ DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
 REACH = 100.0  # spreads: what is further off the mean counts as there, where the experts learn
+LARGEST_ERROR = 3.0  # usual errors: a larger one says no more of a drift
 SURE = 8.0  # changes that a usual change has to come from before errors are measured by it
 FIRST_ROWS = 16
 LASTING = ("seq", "last_time", "number")  # of a stream, when its state begins afresh
@@ -65,6 +68,8 @@ class Engine:
         self.ranges = Ranges(settings.channel, self.channels)
         self.recent = Recent(sizes)
         self.experts = Experts(sizes)
+        self.drift = Drift(sizes)
+        self.paths = Paths(sizes)
         self.hidden = Hidden(sizes)
         self.intervals = Intervals(sizes)
         self.pool = Pool(sizes, slots=1)
@@ -127,7 +132,6 @@ class Engine:
         n = self.timing.age[slots]
         steps = self.timing.advance(slots, batch.times)
         interval = self.timing.interval[slots]
-        haste = np.zeros(len(batch))
         values = np.where(np.abs(batch.values) <= LARGEST, batch.values, np.nan)
         values = self.ranges.unwrap(values, self.scale.last[slots])
 
@@ -137,10 +141,12 @@ class Engine:
         score, channel_score, trust = self._judge(slots, errors[:, PUBLISHED], interval)
 
         usual = self.scale.step_spread(slots)
+        drifted = self.drift.update(slots, self._size(errors[:, MIXED, 0] / usual[:, 0], slots))
+        haste = self.drift.haste(slots)
         sure = self.scale.steps[slots] >= SURE
         self.experts.judge(slots, errors, np.where(sure, usual, np.nan), haste)
         change = values - self.scale.last[slots]
-        self.scale.learn(slots, values, changes, trust)
+        self.scale.learn(slots, values, changes, trust, haste)
         coverages = self.settings.coverages
         self.intervals.learn(slots, n, errors[:, PUBLISHED], usual, trust, coverages)
         self._learn_of_the_group(slots)
@@ -175,12 +181,13 @@ class Engine:
         bounds = self.intervals.bounds(slots, spread, coverages)
         self.intervals.remember(slots, n, bounds)
         levels = offset[:, None, None] + bounds
+        paths = self._paths(slots, n, errors[:, MIXED] / unit, last, offset, bounds)
         shown = self.ranges.show(last[:, None, None, None], offset[:, None, None], levels)
         main = coverages.index(self.settings.main_coverage)
 
         self.frames += len(batch)
         self._remember_windows(slots, n)
-        self.learner.begin(self.frames, self.known, self.memory)
+        self.learner.begin(self.frames, self.known, self.memory, self._favour)
         incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, score, channel_score)
         return Outcome(
             channels=self.channels,
@@ -197,10 +204,11 @@ class Engine:
             weights=np.concatenate([foretold.weights, share[:, None]], axis=1),
             experts=last[:, None, None] + foretold.experts,
             levels=shown.levels,
-            drifted=np.zeros(len(batch), np.bool_),
+            drifted=drifted,
             warming=self.score.warming(slots),
             incidents=incidents,
             reports=reports,
+            paths=paths,
             repaired=repaired,
         )
 
@@ -218,6 +226,33 @@ class Engine:
         trust: F64 = np.where(score >= 1.0, DISTRUST, 1.0)
         self.score.learn(slots, worst, known, trust)
         return score, parts, trust
+
+    def _size(self, errors: F64, slots: I64) -> F64:
+        """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
+        known = np.isfinite(errors) & (self.experts.gate.judged[slots, 0] >= SURE)
+        size = np.minimum(np.abs(np.where(known, errors, 0.0)) / self.experts.gate.usual(slots)[:, 0], LARGEST_ERROR)
+        with np.errstate(invalid="ignore"):
+            mean: F64 = np.where(known, size, 0.0).sum(axis=1) / known.sum(axis=1)
+        return mean
+
+    def _favour(self) -> float:
+        """How far recent windows are preferred to older ones: as many streams as have drifted lately."""
+        return float(self.drift.haste(np.arange(len(self.slots))).mean())
+
+    def _paths(self, slots: I64, n: I64, errors: F64, last: F64, offset: F64, bounds: F64) -> F64 | None:
+        """Sample paths [B, P, H, C], if any are wanted.
+
+        Args:
+            errors: [B, H, C] of the mix, in its usual errors; NaN where not judged.
+            last, offset, bounds: last values [B, C], and the forecast and its bounds as offsets from there and thence.
+        """
+        if not self.paths.count:
+            return None
+        self.paths.remember(slots, n, errors)
+        lower, upper = bounds[:, :, 0], bounds[:, :, 1]
+        coverages = np.array(self.settings.coverages)
+        drawn = self.paths.draw(slots, n, offset, lambda p: offsets(coverages, lower, upper, p))
+        return self.ranges.show(last[:, None, None], offset[:, None], drawn).levels
 
     def _learn_of_the_group(self, slots: I64) -> None:
         own = self.intervals
@@ -268,6 +303,8 @@ class Engine:
             "scale": self.scale,
             "recent": self.recent,
             **self.experts.parts(),
+            "drift": self.drift,
+            "paths": self.paths,
             "hidden": self.hidden,
             "intervals": self.intervals,
             "score": self.score,

@@ -17,7 +17,12 @@ from streamd.engine.rows import Column
 from streamd.records import I64, Array
 
 FRESH = -1  # in an index: nothing of the old array has this place
-LASTING = ("timing.seq", "timing.last_time")  # what others count by; it goes on when a stream's state begins afresh
+UNTOLD = {"W", "Q", "T"}  # axes of no part in a state of layout 1
+LASTING = (
+    "timing.seq",
+    "timing.last_time",
+    "timing.number",
+)  # what others count by; it goes on when a stream's state begins afresh
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +33,12 @@ class Change:
     want: tuple[str, ...]  # channels now
     old: Mapping[str, int]
     new: Mapping[str, int]
+    anew: bool = False  # the network takes other inputs now
 
     @property
     def needed(self) -> bool:
         """Whether there is anything to do."""
-        return self.have != self.want or self.old != self.new
+        return self.anew or self.have != self.want or self.old != self.new
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -47,7 +53,7 @@ class Change:
     @property
     def network_anew(self) -> bool:
         """Whether no hidden state fits, nor any weight."""
-        return self.foreign or any(self.old[axis] != self.new[axis] for axis in "LK")
+        return self.anew or self.foreign or any(self.old[axis] != self.new[axis] for axis in "LK")
 
     def streams(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
         """Rows of streams, every part's arrays [n, ...] by their full names; a column that is missing begins fresh."""
@@ -75,7 +81,9 @@ class Change:
         for key, spec in Pool.columns.items():
             array = arrays.get(f"pool.{key}")
             keeps = array is not None and not self.foreign
-            fitted[f"pool.{key}"] = _fit(array, spec, indexes) if array is not None and keeps else spec.fresh(1, self.new)
+            fitted[f"pool.{key}"] = (
+                _fit(array, spec, indexes) if array is not None and keeps else spec.fresh(1, self.new)
+            )
         return fitted
 
     def windows(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -86,7 +94,7 @@ class Change:
         indexes = self._indexes()
         indexes["R"] = _cut_or_pad(self.old["R"], self.new["R"])
         indexes["H"] = np.minimum(np.arange(self.new["H"]), self.old["H"] - 1)  # a usual error that is near at least
-        count = 0 if self.foreign else len(arrays["memory.trust"])
+        count = 0 if self.foreign or self.anew else len(arrays["memory.trust"])
         fitted = {}
         for key, spec in Memory.columns.items():
             array = arrays.get(f"memory.{key}", spec.fresh(count, self.old))
@@ -103,6 +111,8 @@ class Change:
             indexes["H"] = _cut_or_pad(self.old["H"], self.new["H"])
         if self.network_anew:
             indexes |= {axis: np.full(self.new[axis], FRESH) for axis in "LK"}
+        if (self.old["T"], self.old["H"]) != (self.new["T"], self.new["H"]):  # places follow from both
+            indexes["T"] = np.full(self.new["T"], FRESH)
         if self.old["Q"] != self.new["Q"]:  # which coverage was which is not told: the multipliers begin afresh
             indexes["Q"] = np.full(self.new["Q"], FRESH)
         return indexes
@@ -124,12 +134,20 @@ class Change:
         return np.where(there, before % self.old["S"], FRESH)
 
 
-def change(arrays: Mapping[str, Array], have: Sequence[str], want: Sequence[str], new: Mapping[str, int]) -> Change:
+def change(
+    arrays: Mapping[str, Array],
+    have: Sequence[str],
+    want: Sequence[str],
+    new: Mapping[str, int],
+    *,
+    anew: bool = False,
+) -> Change:
     """What has to be done to a state's arrays [n, ...] of streams.
 
     Args:
         have, want: names of the channels before and now.
         new: lengths of the axes now.
+        anew: whether the network takes other inputs now.
 
     Raises:
         ValueError: the arrays contradict each other.
@@ -145,9 +163,11 @@ def change(arrays: Mapping[str, Array], have: Sequence[str], want: Sequence[str]
             for axis, length in zip(spec.axes, array.shape[1:], strict=True):
                 if length != (axis if isinstance(axis, int) else found.setdefault(axis, length)):
                     raise ValueError(f"{part}.{key}: {array.shape} does not go with {found}")
+    for axis in UNTOLD & new.keys() - found.keys():
+        found[axis] = new[axis]  # of parts that the state is too old for: they begin fresh
     if missing := new.keys() - found.keys():
         raise ValueError(f"nothing tells how long {', '.join(sorted(missing))} was")
-    return Change(tuple(have), tuple(want), found, dict(new))
+    return Change(tuple(have), tuple(want), found, dict(new), anew)
 
 
 def _cut_or_pad(old: int, new: int) -> I64:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamd.engine.features import compose
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows, column
 from streamd.model.network import Shape, Weights, step

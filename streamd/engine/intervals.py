@@ -27,7 +27,9 @@ _LIMIT = float(np.finfo(np.float32).max)
 class Intervals(Rows):
     """The widths that were learnt, and the bounds of the forecasts that wait for their values."""
 
-    issued: F32 = column("W", "Q", 2, "H", "C", dtype=np.float32, fill=np.nan)  # bounds, as offsets; of frame n at n % W
+    issued: F32 = column(
+        "W", "Q", 2, "H", "C", dtype=np.float32, fill=np.nan
+    )  # bounds, as offsets; of frame n at n % W
     judged: F64 = column("H", "C")  # forecasts judged, as far as the memory reaches
     error_square: F64 = column("H", "C")  # running mean square of the error
     multiplier: F64 = column("Q", 2, "H", "C", fill=1)  # relative to the normal distribution's; below, above
@@ -38,7 +40,7 @@ class Intervals(Rows):
         return np.where(known, np.sqrt(self.error_square[slots]), np.nan)
 
     def bounds(self, slots: I64, spread: F64, coverages: Sequence[float]) -> F64:
-        """How far below and above the forecast each interval reaches, offsets [B, Q, 2, H, C]; wider ones hold narrower.
+        """How far below and above the forecast each interval reaches, [B, Q, 2, H, C]; the wider hold the narrower.
 
         Args:
             spread: [B, H, C] usual error; NaN where there is none yet, and so is the offset.
@@ -47,7 +49,8 @@ class Intervals(Rows):
         normal = np.array([NormalDist().inv_cdf(0.5 + coverage / 2) for coverage in coverages])
         reach = self.multiplier[slots] * normal[:, None, None, None]
         nested = np.maximum.accumulate(reach, axis=1)
-        return nested * SIDES[:, None, None] * spread[:, None, None]
+        bounds: F64 = nested * SIDES[:, None, None] * spread[:, None, None]
+        return bounds
 
     def remember(self, slots: I64, n: I64, bounds: F64) -> None:
         """Keep the bounds of the forecasts made at frames n, [B, Q, 2, H, C]."""
@@ -92,7 +95,8 @@ class Pool(Rows):
 
     def begin(self) -> F64:
         """The multipliers of a stream that is new, [Q, 2, H, C]."""
-        return np.exp(self.log_multiplier[0])
+        multipliers: F64 = np.exp(self.log_multiplier[0])
+        return multipliers
 
     def spread(self, own: F64, judged: F64) -> F64:
         """Usual error of streams [B, H, C], from their own where they have judged enough, else from the group's too.

@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamd.config import Group
+from streamd.engine.drift import Drift
 from streamd.engine.features import CLOCK, PLANES
 from streamd.engine.hidden import Hidden
 from streamd.engine.incidents import Incidents
 from streamd.engine.intervals import Intervals
 from streamd.engine.lags import Lags
 from streamd.engine.mix import Gate, Mix
+from streamd.engine.paths import Paths, ring
 from streamd.engine.pending import Pending
 from streamd.engine.recent import Recent
 from streamd.engine.regression import Adaptive, Regression
@@ -40,6 +42,8 @@ PARTS: dict[str, type[Rows]] = {
     "adaptive": Adaptive,
     "mix": Mix,
     "gate": Gate,
+    "drift": Drift,
+    "paths": Paths,
     "hidden": Hidden,
     "intervals": Intervals,
     "score": Score,
@@ -50,13 +54,23 @@ PARTS: dict[str, type[Rows]] = {
 def axes(settings: Group, channels: int) -> dict[str, int]:
     """The length of every axis: channels C, horizon H, coverages Q, layers L of K cells.
 
-    Rings over frames: W for what waits for its values, R of S strides for windows.
+    Rings over frames: W for what waits for its values, R of S strides for windows, T for error trajectories.
     """
     training, net = settings.training, settings.network
     H = settings.horizon_steps
     stride = max(training.train_frames // 2, 1)
     S = -(-(training.burn_in_frames + training.train_frames + H) // stride)  # strides in a window, rounded up
-    return {"C": channels, "H": H, "W": H, "Q": len(settings.coverages), "R": S * stride, "S": S, "L": net.layers, "K": net.hidden}
+    return {
+        "C": channels,
+        "H": H,
+        "W": H,
+        "Q": len(settings.coverages),
+        "T": ring(settings.paths, H),
+        "R": S * stride,
+        "S": S,
+        "L": net.layers,
+        "K": net.hidden,
+    }
 
 
 def check(meta: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ Knows frames and weights; no threads: a `Trainer` carries the jobs out.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -73,12 +73,18 @@ class Learner:
         """Whether a candidate is to be installed before the next frame, when `frames` have been applied."""
         return self._job is not None and frames >= self.install_at
 
-    def begin(self, frames: int, streams: int, memory: Memory) -> None:
-        """Hand over a job if one is due, when `frames` have been applied to `streams` streams."""
+    def begin(self, frames: int, streams: int, memory: Memory, favour: Callable[[], float]) -> None:
+        """Hand over a job if one is due, when `frames` have been applied to `streams` streams.
+
+        Args:
+            favour: gives how far recent windows are preferred, 0..1.
+        """
         settings = self._settings
         if self.frozen or not settings.enabled or self._job is not None or frames < self.due_at or not memory.ready:
             return
-        batches = tuple(memory.windows(memory.sample(settings.windows, self._random)) for _ in range(settings.steps))
+        recent = favour()
+        rows = [memory.sample(settings.windows, self._random, recent) for _ in range(settings.steps)]
+        batches = tuple(map(memory.windows, rows))
         pace = min(max(streams, 1), FULL_RATE_STREAMS) * self.stretch
         self.due_at = frames + math.ceil(settings.every_frames * pace)
         self.install_at = frames + math.ceil(settings.lag_frames * pace)

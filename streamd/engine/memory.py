@@ -64,8 +64,11 @@ class Memory(Rows):
         """Rows of the newest windows, which are not to be trained on."""
         return (self.added - 1 - np.arange(min(HELD_BACK, self.added))) % self._ring
 
-    def sample(self, count: int, generator: np.random.Generator) -> I64:
+    def sample(self, count: int, generator: np.random.Generator, favour: float) -> I64:
         """Rows to train on, [count], with replacement: half recent, half old as soon as there are old ones.
+
+        Args:
+            favour: 0..1, how far recent ones are preferred to that.
 
         Raises:
             ValueError: there is nothing but the held-back windows; see `ready`.
@@ -75,7 +78,7 @@ class Memory(Rows):
         rows = (self.added - 1 - back) % self._ring
         old = min(max(self.added - self._ring, 0), self.slots - self._ring)
         if old:
-            half = count // 2
+            half = round(count / 2 * (1.0 - favour))
             rows[:half] = self._ring + generator.integers(old, size=half)
         return rows
 

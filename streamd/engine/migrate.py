@@ -13,8 +13,10 @@ import numpy as np
 from streamd.config import Group
 from streamd.engine import layout
 from streamd.engine.fit import Change, change
+from streamd.engine.intervals import Pool
 from streamd.engine.memory import Memory
 from streamd.engine.rows import Rows
+from streamd.engine.upgrade import network_changed, upgrade
 from streamd.model import network
 from streamd.model.training import fresh_optimizer
 from streamd.records import Array
@@ -41,22 +43,25 @@ def migrate(
     layout.check(meta)
     have = tuple(meta["channels"])
     want = have if settings.channels == "auto" else settings.channels
-    todo = change(arrays, have, want, layout.axes(settings, len(want)))
+    arrays = upgrade(arrays, meta["layout"])
+    todo = change(arrays, have, want, layout.axes(settings, len(want)), anew=network_changed(meta["layout"]))
     fitted, changed = dict(arrays), dict(meta)
+    changed["layout"] = layout.LAYOUT
     notes = _columns(fitted)
     if todo.needed or notes:
         notes += _describe(todo)
         fitted |= todo.streams(arrays)
         fitted |= todo.windows(arrays)
+        fitted |= todo.pooled(arrays)
         notes += _fit_learner(fitted, changed, todo, settings)
     changed["channels"] = list(want)
-    notes += _fit_memory(fitted, changed, settings.training.memory_windows, forget=todo.foreign)
+    notes += _fit_memory(fitted, changed, settings.training.memory_windows, forget=todo.foreign or todo.anew)
     return fitted, changed, notes
 
 
 def _columns(arrays: dict[str, Array]) -> list[str]:
     """Drop arrays that this layout does not have; tell of them, and of those that it has and the state has not."""
-    kinds: dict[str, type[Rows]] = {**layout.PARTS, "memory": Memory}
+    kinds: dict[str, type[Rows]] = {**layout.PARTS, "memory": Memory, "pool": Pool}
     known = {f"{part}.{key}" for part, kind in kinds.items() for key in kind.columns}
     here = {name for name in arrays if not name.startswith("learner.")}
     for name in here - known:
@@ -90,7 +95,13 @@ def _describe(todo: Change) -> list[str]:
             f"the horizon was {old['H']} steps and is {new['H']}: what was learnt of the first {kept} was kept, "
             "forecasts that wait for their values were dropped"
         )
-    if todo.network_anew:
+    if old["Q"] != new["Q"]:
+        notes.append(f"there were {old['Q']} coverages and are {new['Q']}: their intervals are calibrated afresh")
+    if todo.anew:
+        notes.append(
+            "this version's network takes other inputs: it, its optimizer, its windows and hidden states start afresh"
+        )
+    elif todo.network_anew:
         notes.append(
             f"the network had {old['L']} layers of {old['K']} cells and has {new['L']} of {new['K']}: it and its "
             f"optimizer start afresh, and hidden states are made anew from each stream's last {new['R']} frames; "

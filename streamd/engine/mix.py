@@ -42,7 +42,8 @@ class Mix(Rows):
             better = np.where(rate > 0, np.maximum(self.regret[slots], 0.0) / rate, 0.0)
             total = better.sum(axis=1, keepdims=True)
             quick = np.where(total > 0, better / total, steady)  # where the mix is better than all, any weights will do
-        return 0.5 * (steady + quick)
+        weights: F64 = 0.5 * (steady + quick)
+        return weights
 
     def learn(self, slots: I64, errors: F64, mixed: F64, haste: F64) -> None:
         """Judge the forecasts whose values have come; a strange frame counts too, since weights have to follow.

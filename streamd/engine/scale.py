@@ -11,6 +11,7 @@ from streamd.engine.rows import Rows, column
 from streamd.records import F64, I64
 
 MEMORY_FRAMES = 1000.0  # forgetting: the weight of a frame falls to 1/e over so many later ones
+HASTE = 4.0  # times faster, on top, that is forgotten right after a drift
 REACH = 5.0  # a value further off than so many spreads counts as being there
 TINY = 1e-12  # relative to the level: a spread below it is a constant
 
@@ -37,18 +38,20 @@ class Scale(Rows):
             1.0 + np.abs(self.mean[slots])[:, None, :]
         )
 
-    def learn(self, slots: I64, values: F64, changes: F64, weight: F64) -> None:
+    def learn(self, slots: I64, values: F64, changes: F64, weight: F64, haste: F64) -> None:
         """Take in a frame.
 
         Args:
             values: [B, C], NaN where missing.
             changes: [B, H, C] value now less value h steps ago, NaN where unknown.
             weight: [B] 0..1, how far the frame is trusted; a fresh channel learns in full.
+            haste: [B] 0..1, right after a drift 1.
         """
+        memory = (MEMORY_FRAMES / (1.0 + HASTE * haste))[:, None]
         seen, mean, square = self.seen[slots], self.mean[slots], self.square[slots]
         here = np.isfinite(values)
         trust = np.where(seen < 30, 1.0, weight[:, None])
-        rate = trust / np.minimum(seen + 1.0, MEMORY_FRAMES)
+        rate = trust / np.minimum(seen + 1.0, memory)
         reach = np.where(seen < 3, np.inf, REACH * (np.sqrt(square) + TINY * (1.0 + np.abs(mean))))
         # a constant that begins to move has no spread to bound it by: let the first change in
         reach = np.where(square > 0, reach, np.inf)
@@ -61,7 +64,7 @@ class Scale(Rows):
         steps, step_square = self.steps[slots], self.step_square[slots]
         judged = np.isfinite(changes)
         trust = np.where(steps < 30, 1.0, weight[:, None, None])
-        rate = trust / np.minimum(steps + 1.0, MEMORY_FRAMES)
+        rate = trust / np.minimum(steps + 1.0, memory[:, None])
         bound = np.where((steps < 3) | (step_square == 0), np.inf, REACH * REACH * step_square)
         change = np.minimum(np.where(judged, changes, 0.0) ** 2, bound)
         self.step_square[slots] = np.where(judged, step_square + rate * (change - step_square), step_square)

@@ -53,13 +53,17 @@ class Seasons(Rows):
 
     def expected(self, slots: I64, times: F64, interval: F64) -> F64:
         """What the profiles add up to at these times, before anything of the frame is learned, [B, C]."""
-        return (self._believed(slots, interval)[:, :, None] * self._at(slots, times[:, None], 0.0)).sum(axis=1)[:, 0]
+        parts: F64 = self._believed(slots, interval)[:, :, None] * self._at(slots, times[:, None], 0.0)
+        season: F64 = parts.sum(axis=1)
+        return season[:, 0]
 
     def ahead(self, slots: I64, times: F64, interval: F64, horizon: int) -> F64:
         """The same for 1..H steps ahead of the frame, [B, H, C]; steps of `interval` s."""
         step = np.arange(1.0, horizon + 1)
         later = times[:, None] + np.where(np.isfinite(interval), interval, 0.0)[:, None] * step
-        return (self._believed(slots, interval)[:, :, None] * self._at(slots, later, step)).sum(axis=1)
+        parts: F64 = self._believed(slots, interval)[:, :, None] * self._at(slots, later, step)
+        season: F64 = parts.sum(axis=1)
+        return season
 
     def learn(self, slots: I64, n: I64, times: F64, interval: F64, values: F64, trust: F64) -> None:
         """Take in frames n.

@@ -18,6 +18,7 @@ import numpy as np
 from msgspec import Meta
 
 from streamd.engine.layout import LAYOUT
+from streamd.engine.upgrade import upgrade
 from streamd.records import Array
 
 VERSION = 1
@@ -101,4 +102,4 @@ def _unpack(text: bytes, places: list[int], packed: list[bytes]) -> Like:
         array = table[:, begin : begin + size].copy().reshape(-1).view(dtype).reshape(shape)
         arrays[entry.name] = array.astype(dtype.newbyteorder("="), copy=False)
         begin += size
-    return Like(places, header.resets, header.channels, arrays)
+    return Like(places, header.resets, header.channels, upgrade(arrays, header.layout))

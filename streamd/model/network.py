@@ -1,7 +1,8 @@
 """The network: a stacked LSTM with a linear head that corrects a forecast, for all horizons at once.
 
-Beside the head, each channel has a linear skip from its own inputs. Reads top to bottom: shape, weights, one live
-step, a whole window for training. A network whose head and skip are zero corrects nothing. Knows scaled numbers only; no streams, no units, no time.
+Beside the head, each channel has a linear skip from its own inputs. A network whose head and skip are zero corrects
+nothing. Reads top to bottom: shape, weights, one live step, a whole window for training. Knows scaled numbers only; no
+streams, no units, no time.
 
 Hochreiter & Schmidhuber 1997 (cell with the forget gate of Gers et al. 2000), gate order i, f, g, o as in torch.
 """

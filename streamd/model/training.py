@@ -103,7 +103,9 @@ def _loss(weights: Weights, shape: Shape, windows: Windows, burn_in: int) -> Ten
     top, _, _ = unroll(weights, shape, x[:, burn_in:], h, c)
     target = torch.from_numpy(windows.target[:, burn_in:])
     weight = torch.from_numpy(windows.weight[:, burn_in:])
-    error = torch.nn.functional.huber_loss(head(weights, shape, top, x[:, burn_in:]), target, reduction="none", delta=HUBER)
+    error = torch.nn.functional.huber_loss(
+        head(weights, shape, top, x[:, burn_in:]), target, reduction="none", delta=HUBER
+    )
     return (error * weight).sum() / weight.sum().clamp(min=1.0)
 
 

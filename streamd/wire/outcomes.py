@@ -6,23 +6,33 @@ written with all their digits: a payload's floats are the engine's to the last b
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import msgspec
 import numpy as np
+from msgspec import UNSET, UnsetType
 
-from streamd.records import Incident, Outcome
+from streamd.config import Group
+from streamd.records import F64, Incident, Outcome
 from streamd.wire.messages import Message
 from streamd.wire.times import utc
 
 _encode = msgspec.json.Encoder().encode
 
 
+class _Interval(msgspec.Struct):
+    lower: list[float]  # [H]
+    upper: list[float]  # [H]
+
+
 class _Band(msgspec.Struct):
     mean: list[float]  # [H]
     lower: list[float]  # [H]
     upper: list[float]  # [H]
+    intervals: dict[str, _Interval] | UnsetType = UNSET  # by coverage, where there are several
+    paths: list[list[float]] | UnsetType = UNSET  # [P, H]
 
 
 class _Head(msgspec.Struct):
@@ -46,6 +56,8 @@ class _Score(_Head):
     warming: float
     terms: dict[str, float]
     channels: dict[str, float]
+    drift: bool
+    weights: dict[str, float] | UnsetType = UNSET  # by expert
 
 
 class _Incident(_Head):
@@ -68,23 +80,42 @@ class _Status(msgspec.Struct):
     epoch: float
 
 
-def encode(prefix: str, group: str, outcome: Outcome, *, terms: tuple[str, ...], coverage: float) -> list[Message]:
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What the columns of outcomes are called, and what of them is told."""
+
+    terms: tuple[str, ...]  # of `Outcome.terms`
+    experts: tuple[str, ...]  # of `Outcome.weights`
+    coverages: tuple[float, ...]  # of `Outcome.levels`: shares of the values that each interval is meant to hold
+    coverage: float  # of `Outcome.lower` and `upper`
+    weights: bool = False  # tell what each expert counts
+
+    @classmethod
+    def of(cls, settings: Group, terms: tuple[str, ...], experts: tuple[str, ...]) -> Names:
+        """Those of a group, whose network comes after its experts."""
+        coverages, main = settings.coverages, settings.main_coverage
+        return cls(terms, (*experts, "network"), coverages, main, settings.expert_weights)
+
+
+def encode(prefix: str, group: str, outcome: Outcome, names: Names) -> list[Message]:
     """The messages that tell an outcome: per row its forecast and its score, in the order of the rows, then incidents.
 
-    `terms` names the columns of `outcome.terms`, `coverage` is the share of values that the intervals are meant to
-    hold. An open incident is retained; a cleared one is published unretained and then taken off the broker.
+    An open incident is retained; a cleared one is published unretained and then taken off the broker.
 
     Raises:
         KeyError: an incident is of a stream that is not in the outcome.
-        ValueError: `terms` and `outcome.terms` differ in number.
+        ValueError: the names and the outcome's columns differ in number.
     """
+    terms = names.terms
     if outcome.terms.shape[1] != len(terms):
         raise ValueError(f"{len(terms)} names for {outcome.terms.shape[1]} terms")
     channels = outcome.channels
     # Whole arrays to lists in one call each, [B, H, C] turned to [B, C, H] before: no Python per number.
-    mean = outcome.mean.transpose(0, 2, 1).tolist()
-    lower = outcome.lower.transpose(0, 2, 1).tolist()
-    upper = outcome.upper.transpose(0, 2, 1).tolist()
+    mean, lower, upper = (_by_channel(array).tolist() for array in (outcome.mean, outcome.lower, outcome.upper))
+    levels = _by_channel(outcome.levels).tolist() if len(names.coverages) > 1 else None  # [B, C, Q, 2, H]
+    paths = None if outcome.paths is None else _by_channel(outcome.paths).tolist()  # [B, C, P, H]
+    weights = np.nanmean(outcome.weights, axis=(2, 3)).tolist() if names.weights else None
+    drifted = outcome.drifted.tolist()
     ahead = np.arange(1, outcome.mean.shape[1] + 1)
     steps = (outcome.times[:, None] + outcome.interval[:, None] * ahead).tolist()
     epochs: list[float] = outcome.times.tolist()
@@ -102,10 +133,20 @@ def encode(prefix: str, group: str, outcome: Outcome, *, terms: tuple[str, ...],
         time = utc(epoch)
         topic = f"{prefix}/{group}/{stream}/"
         bands = dict(zip(channels, map(_Band, mean[row], lower[row], upper[row]), strict=True))
-        forecast = _Forecast(stream, group, time, epoch, seq, intervals[row], coverage, steps[row], bands)
+        if levels is not None:
+            for band, of_channel in zip(bands.values(), levels[row], strict=True):
+                ends = zip(names.coverages, of_channel, strict=True)
+                band.intervals = {f"{coverage:g}": _Interval(*bounds) for coverage, bounds in ends}
+        if paths is not None:
+            for band, of_channel in zip(bands.values(), paths[row], strict=True):
+                band.paths = of_channel
+        forecast = _Forecast(stream, group, time, epoch, seq, intervals[row], names.coverage, steps[row], bands)
         named = dict(zip(terms, term_rows[row], strict=True))
         parts = dict(zip(channels, channel_rows[row], strict=True))
-        score = _Score(stream, group, time, epoch, seq, scores[row], alarms[row], warming[row], named, parts)
+        said = scores[row], alarms[row], warming[row], named, parts, drifted[row]
+        score = _Score(stream, group, time, epoch, seq, *said)
+        if weights is not None:
+            score.weights = dict(zip(names.experts, weights[row], strict=True))
         messages.append(Message(topic + "forecast", _encode(forecast), "forecast", retain=False, qos=0))
         messages.append(Message(topic + "score", _encode(score), "score", retain=False, qos=0))
     if outcome.incidents:
@@ -123,6 +164,11 @@ def status(prefix: str, state: Literal["online", "offline"], *, version: str, ti
     """
     payload = _encode(_Status(state, version, utc(time), time))
     return Message(f"{prefix}/status", payload, "status", retain=True, qos=1)
+
+
+def _by_channel(array: F64) -> F64:
+    """An array [B, ..., H, C] as [B, C, ..., H]."""
+    return np.moveaxis(array, -1, 1)
 
 
 def _of_incident(prefix: str, group: str, incident: Incident, epoch: float, seq: int) -> list[Message]:
