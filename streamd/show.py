@@ -92,15 +92,8 @@ def summary(measured: dict[str, Any], console: Console) -> None:
         f"readings/s, {measured['alarms']} alarms in {measured['incidents']} incidents"
     )
     against = {name: one for name, one in measured.get("against", {}).items() if "settled" in one}
-    grid = Table(
-        "step",
-        "MASE (mean)",
-        "best",
-        "worst",
-        "coverage",
-        *map(escape, against),
-        title="after the first quarter of the file",
-    )
+    grid = Table("step", "MASE (mean)", "best", "worst", "coverage", title="after the first quarter of the file")
+    rivals = Table("step", "streamd", *map(escape, against), title="MASE (mean) beside the baselines")
     H = measured["horizon"]
     for h in sorted({1, 2, 3, 6, 12, 24, 48, H} & set(range(1, H + 1))):
         mase = _known(settled["mase"], h)
@@ -113,14 +106,17 @@ def summary(measured: dict[str, Any], console: Console) -> None:
                 escape(f"{best} {mase[best]:.3f}"),
                 escape(f"{worst} {mase[worst]:.3f}"),
                 _mean(inside),
-                *(_mean(_known(one["settled"]["mase"], h)) for one in against.values()),
             )
+            theirs = [_known(one["settled"]["mase"], h) for one in against.values()]
+            rivals.add_row(str(h), *map(_mean, (mase, *theirs)))
     console.print(grid)
+    if against:
+        console.print(rivals)
     console.print("MASE: mean absolute error over that of persistence; below 1 is better than the last value.")
     for name, one in measured.get("against", {}).items():
         broken = sum(one.get("not_finite", {}).values())
         rate = "no" if one["readings_per_s"] is None else f"{one['readings_per_s']:,.0f}"
-        told = f"; [bold red]{broken:,} forecasts were no finite number[/] and are left out" if broken else ""
+        told = f"; [bold red]{broken:,} forecasts were no finite numbers[/] and are left out" if broken else ""
         console.print(f"{escape(name)}: {rate} readings/s{told}")
 
 
