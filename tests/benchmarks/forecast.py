@@ -56,7 +56,7 @@ class OneStep:
     time: str
     channel: str
     targets: tuple[tuple[str, int, int | None], ...]  # name, first row, end; the first is the one to reach it on
-    rmse: float  # to reach
+    rmse: float | None  # to reach
     prepare: Callable[[Iterable[dict[str, str]]], Iterable[dict[str, str]]]
 
 
@@ -97,8 +97,8 @@ SETS: dict[str, Long | OneStep] = {
         _as_the_tutorial,
     ),
     "pm25-missing": OneStep(
-        "tutorials/pollution.csv", "time", "pm2.5", (("NA left missing", HOURS_OF_A_YEAR, None),), 26.0, _from_day_two
-    ),
+        "tutorials/pollution.csv", "time", "pm2.5", (("NA left missing", HOURS_OF_A_YEAR, None),), None, _from_day_two
+    ),  # nothing to reach: without the drops to 0 and back persistence alone is below 26
 }  # fmt: skip
 
 
@@ -207,13 +207,14 @@ def _show_intervals(kind: Long | OneStep, seeds: Sequence[dict[str, Any]]) -> No
 
     at = "/".join(steps)
     covered, rolling = over("coverage"), over("worst_rolling_channel")
+    window = seeds[0]["intervals"][steps[0]]["window"]
     good = COVERAGE[0] <= min(covered) and max(covered) <= COVERAGE[1]
     print(
         f"    90 % interval at {at}: coverage {_list(covered)} (of the worst channel {_list(over('worst_channel'))})"
         f"  wanted .89 to .91: {'ok' if good else 'missed'}"
     )
     print(
-        f"      worst {protocol.ROLLING} rows {_list(rolling)} (all channels together {_list(over('worst_rolling'))})"
+        f"      worst {window} rows {_list(rolling)} (all channels together {_list(over('worst_rolling'))})"
         f"  wanted .78: {'ok' if min(rolling) >= LEAST_ROLLING else 'missed'}"
     )
     winkler = over("winkler")

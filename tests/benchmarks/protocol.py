@@ -45,7 +45,8 @@ class Interval:
 
     coverage: float  # mean of the channels
     worst_channel: float  # coverage of the channel that has the least
-    worst_rolling: float  # least share inside over ROLLING rows, of the mean of the channels
+    window: int  # ROLLING rows, or as many as there are
+    worst_rolling: float  # least share inside over a window, of the mean of the channels
     worst_rolling_channel: float  # ... of any channel
     winkler: float  # mean, z-scored
 
@@ -81,13 +82,14 @@ def interval(arrays: Mapping[str, Array], rows: Rows, step: int) -> Interval:
     inside = np.where(known, (actual >= lower) & (actual <= upper), np.nan)  # [rows, C]
     beyond = np.maximum(0.0, np.maximum(lower - actual, actual - upper))
     winkler = (upper - lower + 2.0 / ALPHA * beyond) / deviation
-    window = min(ROLLING, *known.sum(axis=0).tolist())  # a short file is one window
-    rolled = np.stack([rolling(inside[:, c], max(1, window)) for c in range(inside.shape[1])], axis=1)
+    window = max(1, min(ROLLING, *known.sum(axis=0).tolist()))
+    rolled = np.stack([rolling(inside[:, c], window) for c in range(inside.shape[1])], axis=1)
     covered = np.nanmean(inside, axis=0)
     together = rolled.mean(axis=1)
     return Interval(
         coverage=float(np.nanmean(inside)),
         worst_channel=float(covered.min()),
+        window=window,
         worst_rolling=float(np.nanmin(together)) if np.isfinite(together).any() else float(np.nanmin(rolled)),
         worst_rolling_channel=float(np.nanmin(rolled)),
         winkler=float(np.nanmean(winkler)),

@@ -115,7 +115,8 @@ def judge(streams: Sequence[Stream], settings: Group) -> Judged:
     """Run them all and add up squared errors, where the mix and every expert had a forecast and a value came.
 
     The experts are those that the engine tells of (`Outcome.experts`, [B, E, H, C]); persistence is worked out here as
-    well, so that there is always one.
+    well, so that there is always one. An expert that is not ready has to say what it falls back on: where one says
+    nothing (NaN), nobody is judged.
     """
     values = np.stack([stream.values for stream in streams])  # [B, N]
     B, N = values.shape

@@ -69,6 +69,7 @@ def test_the_table_says_what_was_missed_and_what_the_network_brought(capsys: pyt
     interval = {
         "coverage": 0.9,
         "worst_channel": 0.88,
+        "window": 46,
         "worst_rolling": 0.8,
         "worst_rolling_channel": 0.7,
         "winkler": 1.0,
@@ -85,5 +86,6 @@ def test_the_table_says_what_was_missed_and_what_the_network_brought(capsys: pyt
     assert "wanted 20.00: ok" in on
     assert "wanted 20.00: missed" in off
     assert "wanted .89 to .91: ok" in on
+    assert "worst 46 rows 0.700" in on
     assert "wanted .78: missed" in on
     assert "-50.0 %" in off
