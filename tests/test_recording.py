@@ -25,21 +25,22 @@ def outcome(n: int, **more: Any) -> Outcome:
     def made(shift: float) -> Any:
         return np.full((1, 4, 2), n + shift)
 
-    return Outcome(
-        channels=CHANNELS,
-        streams=("s",),
-        seq=np.array([n]),
-        times=np.array([float(n)]),
-        interval=np.array([1.0]),
-        mean=made(0.0),
-        lower=made(-1.0),
-        upper=made(1.0),
-        score=np.array([n / 2]),
-        terms=np.full((1, len(TERMS)), n / 2),
-        channel_score=np.array([[n / 2, 0.0]]),
-        warming=np.ones(1),
-        **more,
-    )
+    fields = {
+        "channels": CHANNELS,
+        "streams": ("s",),
+        "seq": np.array([n]),
+        "times": np.array([float(n)]),
+        "interval": np.array([1.0]),
+        "mean": made(0.0),
+        "lower": made(-1.0),
+        "upper": made(1.0),
+        "score": np.array([n / 2]),
+        "terms": np.full((1, len(TERMS)), n / 2),
+        "channel_score": np.array([[n / 2, 0.0]]),
+        "warming": np.ones(1),
+        "incidents": (),
+    }
+    return cast(Outcome, SimpleNamespace(**fields | more))
 
 
 def recorded(*outcomes: Outcome, against: dict[str, float] | None = None) -> Recording:
@@ -81,12 +82,9 @@ def test_an_engine_that_tells_no_weights_leaves_the_one_interval_as_the_only_lev
 
 
 def test_weights_are_kept_at_the_steps_that_are_drawn_and_drifts_and_levels_as_told() -> None:
-    plain = outcome(0)
-    fields = {name: getattr(plain, name) for name in plain.__slots__}
     weights = np.arange(5 * 4 * 2, dtype=float).reshape(1, 5, 4, 2)
     levels = np.arange(3 * 2 * 4 * 2, dtype=float).reshape(1, 3, 2, 4, 2)
-    told = SimpleNamespace(**fields | {"weights": weights, "drifted": np.array([True]), "levels": levels})
-    found = recorded(cast(Outcome, told))
+    found = recorded(outcome(0, weights=weights, drifted=np.array([True]), levels=levels))
     assert found.steps == (1, 2, 4)
     np.testing.assert_array_equal(found.weights[0], weights[0][:, [0, 1, 3]])
     np.testing.assert_array_equal(found.levels, levels)
