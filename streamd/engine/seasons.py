@@ -13,12 +13,12 @@ from streamd.engine.features import DAY_S, WEEK_S
 from streamd.engine.rows import Rows, column
 from streamd.records import F32, F64, I64
 
-KNOTS = np.array([96, 168, 96])  # of the day, of the week, of the period that was found
+KNOTS = np.array([96, 42, 96])  # of the day, of the week, of the period that was found
 OFFSETS = np.cumsum(KNOTS) - KNOTS
 TOTAL = int(KNOTS.sum())
 FOUND = 2  # the profile whose period was found in the data
 LEVEL_FRAMES = 500.0  # memory of the level that seasons deviate from
-RATE = 0.05  # a knot's new value counts so much: about twenty periods
+RATE = 0.05  # what a new period counts: knots remember about twenty of them
 MATCH_FRAMES = 2000.0  # memory of how well a profile foretold
 DOUBT = 0.5  # a profile whose deviations come true by a third or less does not count at all
 LOOK = (64, 512)  # frames between two searches for a period: while a stream is young, and later
@@ -86,6 +86,7 @@ class Seasons(Rows):
         at_low, at_high, share = low[:, :, 0], high[:, :, 0], share[:, :, 0]  # [B, 3, C]
         who, channel = slots[:, None], np.arange(self.sizes["C"])
         left = deviation
+        spacing = self._spacing(slots, interval)
         forget = np.where(here, 1.0 / np.minimum(frames + 1.0, MATCH_FRAMES), 0.0)
         for profile in range(len(KNOTS)):
             a, b, s = at_low[:, profile], at_high[:, profile], share[:, profile]
@@ -97,7 +98,8 @@ class Seasons(Rows):
             for knot, part in ((a, 1.0 - s), (b, s)):
                 hits = self.hits[who, knot, channel] + part * here
                 self.hits[who, knot, channel] = hits
-                self.knots[who, knot, channel] += np.maximum(RATE, 1.0 / np.maximum(hits, 1.0)) * part * error
+                rate = np.maximum(RATE * spacing[:, profile], 1.0 / np.maximum(hits, 1.0))
+                self.knots[who, knot, channel] += rate * part * error
             if profile < FOUND:
                 left = left - believed[:, profile] * season
         self.rest[slots, n % periods.SPAN] = np.where(here, left, self.rest[slots, (n - 1) % periods.SPAN])
@@ -113,6 +115,14 @@ class Seasons(Rows):
         for profile, cycle in enumerate((DAY_S, WEEK_S)):
             believed[:, profile] *= (interval * FEWEST_FRAMES <= cycle)[:, None]
         return believed
+
+    def _spacing(self, slots: I64, interval: F64) -> F64:
+        """Knots from one frame to the next, at most 1, [B, 3, C]: with many frames to a knot each teaches it little."""
+        spacing = np.empty((len(slots), len(KNOTS), self.sizes["C"]))
+        for profile, cycle in enumerate((DAY_S, WEEK_S)):
+            spacing[:, profile] = (interval * KNOTS[profile] / cycle)[:, None]
+        spacing[:, FOUND] = KNOTS[FOUND] / self.period[slots]
+        return np.minimum(np.nan_to_num(spacing, nan=1.0), 1.0)
 
     def _at(self, slots: I64, times: F64, step: F64 | float) -> F64:
         """The profiles at times [B, T], [B, 3, T, C]; `step` frames [T] ahead of the last one."""
