@@ -55,7 +55,9 @@ class Link:
     """Notes what it is told."""
 
     def __init__(self) -> None:
-        self.dry, self.held, self.all_handed_over = True, 0, True
+        self.dry, self.held, self.all_handed_over, self.connected = True, 0, True, True
+        self.answers = True  # a fence at once
+        self.fences: list[Callable[[], None]] = []  # that have no answer
         self.let_go: list[int] = []
         self.published: list[bytes] = []
 
@@ -67,6 +69,12 @@ class Link:
 
     def publish_message(self, message: Message) -> None:
         self.published.append(message.payload)
+
+    def fence(self, passed: Callable[[], None]) -> None:
+        if self.answers:
+            passed()
+        else:
+            self.fences.append(passed)
 
 
 class Bench:
@@ -228,6 +236,47 @@ def test_outcomes_count_as_published_when_all_is_handed_over_and_no_incident_wai
             bench.keeper.note("g", BATCH)
             assert await bench.keeper.flush()
         assert [published for _, published in bench.journal.commits] == [10, 10, 13]
+
+    live(body)
+
+
+def test_what_the_broker_has_not_confirmed_does_not_count_as_published() -> None:
+    async def body() -> None:
+        bench = Bench()
+        bench.link.answers = False
+        async with bench.running():
+            for _ in range(3):
+                bench.keeper.note("g", BATCH)
+                assert await bench.keeper.flush()
+            assert len(bench.link.fences) == 3
+            bench.link.fences[1]()  # the answer comes after the commit that asked, and counts from the next one on
+            bench.keeper.note("g", BATCH)
+        assert [published for _, published in bench.journal.commits] == [10, 10, 10, 12]
+
+    live(body)
+
+
+def test_who_waits_until_outcomes_are_told_waits_for_the_broker_but_not_for_ever() -> None:
+    async def body() -> None:
+        bench = Bench()
+        link, keeper = bench.link, bench.keeper
+        link.answers = False
+        async with bench.running():
+            keeper.note("g", BATCH)
+            waiting = asyncio.create_task(keeper.told(11, 3.0))
+            await asyncio.sleep(1.0)
+            assert not waiting.done()
+            link.fences.pop()()
+            begun = now()
+            await waiting
+            assert now() - begun < 0.1
+            keeper.note("g", BATCH)
+            await keeper.told(12, 3.0)
+            assert now() - begun == pytest.approx(3.0, abs=0.2)
+            link.connected = False
+            await keeper.told(12, 3.0)  # nothing can be told: at once
+            assert now() - begun == pytest.approx(3.0, abs=0.2)
+            assert keeper.published == 11
 
     live(body)
 

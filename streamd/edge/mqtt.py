@@ -85,6 +85,7 @@ class Link:
         self._receiver.recall.restore(marks)
         self._sender = Sender(settings.outbox_messages)
         self._asked: dict[int, list[str]] = {}  # packet id -> filters of a subscription without an answer yet
+        self._fences: dict[int, Callable[[], None]] = {}  # packet id -> what to call when the broker has answered
         self._granted: set[str] = set()  # filters that the broker's session holds
         self._connection: Connection | None = None
         self._welcome: Welcome | None = None  # of the connection that is up
@@ -123,6 +124,14 @@ class Link:
     def all_handed_over(self) -> bool:
         """Whether everything published so far has left the process, and what is QoS 1 was acknowledged."""
         return not self._sender.unsent and (self._connection is None or self._connection.idle)
+
+    def fence(self, passed: Callable[[], None]) -> None:
+        """Have a call made when the broker has received all that has left the process so far.
+
+        It is never made where there is no connection, or where it ends before.
+        """
+        if self._connection is not None and self.connected:
+            self._fences[self._connection.fence()] = passed
 
     def marks(self, tickets: Iterable[int]) -> list[Mark]:
         """What has to be remembered of messages, so that a later run knows them again."""
@@ -304,6 +313,7 @@ class Link:
         self._end_pause()
         self._receiver.connection_lost()
         self._asked.clear()
+        self._fences.clear()
         self._sender.connection_lost(self._birth)
         self._sent.set()
 
@@ -372,6 +382,11 @@ class Link:
                 self._granted.add(name)
             else:
                 log.error("action=subscription_refused filter=%r reason=%r", name, refusal)
+
+    def on_passed(self, mid: int) -> None:
+        """The broker's answer to `fence`, or to what `_subscribe` asked for no more."""
+        if (passed := self._fences.pop(mid, None)) is not None:
+            passed()
 
     def _subscribe(self, session_present: bool) -> None:
         """Make the session's subscriptions what is wanted; it keeps those of former runs."""

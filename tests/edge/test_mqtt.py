@@ -22,8 +22,11 @@ from tests.broker.fake import (
     PUBACK,
     PUBLISH,
     SUBSCRIBE,
+    UNSUBACK,
+    UNSUBSCRIBE,
     Answer,
     FakeBroker,
+    accept,
     publish,
 )
 from tests.broker.peers import LIMIT_S, Ear, ear
@@ -166,6 +169,47 @@ def test_the_birth_is_published_after_the_subscription_and_before_all_that_waits
             await broker.gets(SUBSCRIBE)
             assert b"online" in await broker.gets(PUBLISH)
             assert b"raised" in await broker.gets(PUBLISH)
+
+    asyncio.run(body())
+
+
+@pytest.mark.parametrize(("level", "rest"), [(5, b"\0\x11"), (4, b"")])
+def test_a_fence_is_passed_when_the_broker_answers_behind_all_that_was_published(level: int, rest: bytes) -> None:
+    async def body() -> None:
+        answer = accept if level == 5 else old_broker(None)
+        async with FakeBroker(answer) as broker, running(settings(broker)) as (link, _):
+            await broker.gets(SUBSCRIBE)
+            await broker.gets(PUBLISH)  # the birth
+            link.publish("out/score", b"1", kind="score")
+            assert (await broker.gets(PUBLISH)).endswith(b"1")
+            passed = asyncio.Event()
+            link.fence(passed.set)
+            asked = await broker.gets(UNSUBSCRIBE)
+            assert not passed.is_set()
+            broker.send(bytes((UNSUBACK, 2 + len(rest))) + asked[:2] + rest)
+            await passed.wait()
+
+    asyncio.run(body())
+
+
+def test_a_fence_is_not_passed_when_the_connection_ends_before_nor_without_one() -> None:
+    async def body() -> None:
+        async with FakeBroker() as broker, running(settings(broker)) as (link, heard):
+            calls: list[str] = []
+            link.fence(lambda: calls.append("without a connection"))
+            await broker.gets(SUBSCRIBE)
+            link.fence(lambda: calls.append("of the connection before"))
+            asked = await broker.gets(UNSUBSCRIBE)
+            broker.hang_up()
+            await heard.hears("action=disconnected")
+            await broker.gets(SUBSCRIBE)
+            broker.send(bytes((UNSUBACK, 4)) + asked[:2] + b"\0\x11")
+            passed = asyncio.Event()
+            link.fence(passed.set)
+            asked = await broker.gets(UNSUBSCRIBE)
+            broker.send(bytes((UNSUBACK, 4)) + asked[:2] + b"\0\x11")
+            await passed.wait()
+            assert calls == []
 
     asyncio.run(body())
 
