@@ -122,6 +122,8 @@ class App:
             published=state.published,
             marks=state.marks,
         )
+        if (journal := state.journal) is not None:
+            metrics.journal_bytes.set_function(lambda: journal.bytes)
         budget = self._budget = Budget(
             share=max(engine.settings.training.cpu_share for engine in state.engines.values()),
             stretch=max(engine.learner.stretch for engine in state.engines.values()),

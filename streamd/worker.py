@@ -82,6 +82,7 @@ class Worker:
         self._prefix = prefix
         self._series_left = stream_series
         self._series: set[str] = set()
+        self._warming: set[str] = set()  # streams, as of their last frame
         self._settings: Group = engine.settings
         self._align = Align(engine.settings, engine.channels, engine.last_time, streams=engine.known)
         self._open: dict[int, int] = {}  # ticket -> readings of the message that are not dealt with
@@ -207,6 +208,12 @@ class Worker:
         name = self.name
         metrics.streams.labels(name).set(self.engine.known)
         metrics.repaired.labels(name).inc(outcome.repaired)
+        for stream, progress in zip(outcome.streams, outcome.warming.tolist(), strict=True):
+            if progress < 1.0:
+                self._warming.add(stream)
+            else:
+                self._warming.discard(stream)
+        metrics.streams_warming.labels(name).set(len(self._warming))
         for incident in outcome.incidents:
             if incident.state == "raised":
                 metrics.incidents.labels(name).inc()
