@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamd import metrics
 from streamd.edge.recall import Mark
-from streamd.keeper import MARKS, RETRY_S, Keeper
-from streamd.pace import SMALLEST_WINDOW, STALL_S, Pace
+from streamd.keeper import CERTAIN, MARKS, RETRY_S, Keeper
+from streamd.pace import ANSWER_S, SMALLEST_WINDOW, STALL_S, Pace
 from streamd.records import Batch, Freeze, Marks, Record
 from streamd.store import codec
 from streamd.store.journal import Entry, JournalError
@@ -180,6 +181,25 @@ def test_a_commit_does_not_wait_for_its_time_when_the_broker_sends_no_more_befor
             bench.keeper.note("g", BATCH)
             await asyncio.sleep(2 * STALL_S)
             assert len(bench.journal.attempts) == 1
+
+    live(body)
+
+
+def test_when_the_brokers_window_is_what_holds_things_up_it_is_counted_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def body() -> None:
+        bench = Bench()
+        bench.link.held = SMALLEST_WINDOW
+        async with bench.running():
+            for number in range(1, 7):
+                bench.keeper.arrived()
+                bench.keeper.note("g", BATCH)
+                await asyncio.sleep(STALL_S + TAKES_S + ANSWER_S / 2)  # and then the next one comes, soon enough
+                assert len(bench.journal.attempts) == number
+                said = [line for line in caplog.messages if "action=window_limits messages=20" in line]
+                assert len(said) == (number > CERTAIN)
+                assert metrics.registry.get_sample_value("streamd_broker_window_limited_commits") == number - 1
 
     live(body)
 
