@@ -102,9 +102,12 @@ class Witness:
             return self._answered()
 
     def wait(self, count: int, given_up: Callable[[], bool] = lambda: False) -> bool:
-        """Until so many readings are answered; false if it was given up, or takes too long."""
+        """Until so many readings are answered; false if it was given up, or none is answered for long."""
         with self._changed:
-            self._changed.wait_for(lambda: self._answered() >= count or given_up(), LIMIT_S)
+            before = -1
+            while not given_up() and before < (answered := self._answered()) < count:
+                before = answered
+                self._changed.wait_for(lambda: self._answered() >= count or given_up(), LIMIT_S)
             return self._answered() >= count
 
     def look_again(self) -> None:

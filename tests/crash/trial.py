@@ -187,7 +187,10 @@ class Trial:
         try:
             for number in range(self._published):
                 witness.publish(*self._plant.reading(number))
-            witness.wait(self._published)
+            if not witness.wait(self._published):
+                report.wrong.append(
+                    f"{witness.answered()} of {self._published} readings of the undisturbed run answered"
+                )
             if (code := daemon.stop()) != 0:
                 report.wrong.append(f"exit code {code} of the undisturbed run:\n{daemon.log}")
         finally:
