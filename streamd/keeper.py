@@ -214,10 +214,13 @@ class Keeper:
         return self.committed >= position
 
     async def told(self, position: int, limit_s: float) -> None:
-        """Wait until the broker has all outcomes up to a position; no longer than so, nor when it is away."""
+        """Wait until the broker has all outcomes up to a position; no longer than so, nor when it is away.
+
+        Also after `run` has ended: the last checkpoint of a life is like any other.
+        """
         try:
             async with asyncio.timeout(limit_s):
-                while self.published < position and self._link.connected and not self._ended:
+                while self.published < position and self._link.connected:
                     self._ask_whether_told()
                     await asyncio.sleep(TOLD_S)
         except TimeoutError:

@@ -296,7 +296,12 @@ def test_who_waits_until_outcomes_are_told_waits_for_the_broker_but_not_for_ever
             link.connected = False
             await keeper.told(12, 3.0)  # nothing can be told: at once
             assert now() - begun == pytest.approx(3.0, abs=0.2)
+            keeper.note("g", BATCH)
             assert keeper.published == 11
+            link.connected, link.all_handed_over = True, False
+        link.all_handed_over = link.answers = True
+        await keeper.told(13, 3.0)  # nothing more is committed, but what went out can still be told of
+        assert keeper.published == 13
 
     live(body)
 
