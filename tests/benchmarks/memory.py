@@ -1,9 +1,10 @@
 """Whether memory grows: readings through engine, journal and checkpoints in one process, and the slope of its RSS.
 
-    python tests/benchmarks/memory.py [--readings 10000000] [--streams 256] [--json]
+    python tests/benchmarks/memory.py [--readings 10000000] [--streams 256] [--small] [--json]
 
-The group's default settings, readings of six channels, batches of all streams; every part is as it is in the daemon,
-and works: training (inline), commits, checkpoints, truncation. Ten million readings take a quarter of an hour.
+The group's default settings and readings of six channels, or with `--small` a network, horizon and readings that take a
+quarter of the time; batches of all streams. Every part is as it is in the daemon, and works: training (inline),
+commits, checkpoints, truncation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import msgspec
 import numpy as np
 from rich.progress import Progress
 
-from streamd.config import Group
+from streamd.config import Group, Network
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
 from streamd.records import Batch
@@ -27,7 +28,8 @@ from streamd.store import checkpoint, codec
 from streamd.store.checkpoint import Checkpoint
 from streamd.store.journal import Entry, Journal
 
-CHANNELS = tuple(f"c{i}" for i in range(6))
+DEFAULT = Group(channels=tuple(f"c{i}" for i in range(6)))
+SMALL = Group(channels=("flow", "pressure"), horizon_steps=4, network=Network(hidden=16, layers=1))
 BATCHES_PER_COMMIT = 10
 COMMITS_PER_CHECKPOINT = 100
 SAMPLES = 100  # of the whole run
@@ -45,13 +47,13 @@ class Curve:
     checkpoints: int
 
 
-def measure(readings: int, streams: int, folder: Path, progress: Progress) -> Curve:
+def measure(settings: Group, readings: int, streams: int, folder: Path, progress: Progress) -> Curve:
     """Every reading is applied, journaled, and covered by a checkpoint one day."""
-    engine = Engine(Group(channels=CHANNELS, max_streams=streams), InlineTrainer())
+    engine = Engine(msgspec.structs.replace(settings, max_streams=streams), InlineTrainer())
     journal = Journal.open(folder / "journal.sqlite")
     random = np.random.default_rng(0)
     names = tuple(f"s{i}" for i in range(streams))
-    values = np.zeros((streams, len(CHANNELS)))
+    values = np.zeros((streams, len(settings.channels)))
     entries: list[Entry] = []
     position = saved = checkpoints = 0
     at, rss = [], []
@@ -106,10 +108,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--readings", type=int, default=10_000_000)
     parser.add_argument("--streams", type=int, default=256)
+    parser.add_argument("--small", action="store_true")
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, Progress(transient=True) as bars:
-        found = measure(asked.readings, asked.streams, Path(place), bars)
+        found = measure(SMALL if asked.small else DEFAULT, asked.readings, asked.streams, Path(place), bars)
     if asked.json:
         print(msgspec.json.encode(asdict(found)).decode())
     else:
