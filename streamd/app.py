@@ -193,6 +193,7 @@ class App:
         for again in self._again:
             self._link.publish_message(again)
         self._again.clear()
+        self._keeper.resent()
         while messages := await self._link.receive():
             self._keeper.arrived()
             for message in messages:

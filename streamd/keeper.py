@@ -59,11 +59,11 @@ class Link(Protocol):
         """The broker has taken us in."""
 
     @property
-    def all_handed_over(self) -> bool:
-        """Everything published so far has left the process, and what is QoS 1 has been acknowledged."""
+    def fenced(self) -> bool:
+        """The call of a `fence` may still come."""
 
     def fence(self, passed: Callable[[], None]) -> None:
-        """Have a call made when the broker has received all that has left the process so far."""
+        """Have a call made when the broker has received all that was published so far; one at a time."""
 
     def done(self, ticket: int) -> None:
         """A message may be acknowledged."""
@@ -117,7 +117,7 @@ class Keeper:
         self.position = position  # of the last record noted
         self.committed = position  # of the last record on disk
         self.published = published
-        self._asked = published  # position up to which the broker was asked whether it has all outcomes
+        self._may_ask = False  # what former runs may not have got out is published
         self.noted_bytes = 0  # of all records since the start, as they are journaled
         self.failing = ""  # why commits fail; empty when they don't
         self.marks = deque(marks, maxlen=MARKS)
@@ -212,6 +212,10 @@ class Keeper:
             self._committed.clear()
             await self._committed.wait()
         return self.committed >= position
+
+    def resent(self) -> None:
+        """What former runs may not have got out is published: from now on the broker is asked what it has."""
+        self._may_ask = True
 
     async def told(self, position: int, limit_s: float) -> None:
         """Wait until the broker has all outcomes up to a position; no longer than so, nor when it is away.
@@ -319,8 +323,7 @@ class Keeper:
     def _ask_whether_told(self) -> None:
         """Let the broker say that it has all outcomes so far: what is only on its way may end with the process."""
         position = self.position
-        if position > self._asked and self._link.all_handed_over and not self.unpublished():
-            self._asked = position
+        if self._may_ask and position > self.published and not self._link.fenced and not self.unpublished():
             self._link.fence(lambda: self._told(position))
 
     def _told(self, position: int) -> None:

@@ -109,11 +109,6 @@ class Connection:
             raise self._refusal or ConnectError("closed", f"{reason} before CONNECT was answered")
         return reason
 
-    @property
-    def idle(self) -> bool:
-        """Whether everything handed over has gone to the socket."""
-        return not self._client.want_write()
-
     def publish(self, message: Outgoing) -> int:
         """Hand a message over; gives the packet id that `on_acknowledged` names if its QoS is 1."""
         properties: Any = None

@@ -73,7 +73,7 @@ def recovery_time(streams: int, size: int, seconds: float, folder: Path) -> Row:
     settings = config.parse(
         f'[[source]]\ntopic = "{{stream}}"\n[state]\nfolder = "{folder}"\n', folder / "streamd.toml"
     )
-    count = max(int(seconds * 1000 / max(size / 64, 1.0)), 200)
+    count = max(int(seconds * 100 / max(size / 64, 1.0)), 200)
     found = batches(streams, size)
     journal = Journal.open(folder / folders.JOURNAL)
     journal.commit([Entry(1, "default", codec.encode(Widen(CHANNELS)))], 0)
@@ -145,10 +145,10 @@ def frames_applied(daemon: Daemon) -> float:
     return daemon.metric('streamd_batch_frames_sum{group="default"}')
 
 
-def saturation(durability: str, folder: Path) -> float:
-    """Readings per second that the daemon works off, of those that wait for it at the broker."""
+def saturation(durability: str, folder: Path) -> tuple[float, float]:
+    """Readings per second that the daemon works off, of those that wait at the broker, and its CPU of each, µs."""
     streams, readings = SATURATION
-    broker = Mosquitto(folder / "broker", extra=SHIPPED).start()
+    broker = Mosquitto(folder / "broker", log_packets=False, extra=SHIPPED).start()
     daemon = Daemon(folder, daemon_settings(broker.port, durability))
     publisher = Publisher(broker.port, streams)
     try:
@@ -157,10 +157,11 @@ def saturation(durability: str, folder: Path) -> float:
         publisher.publish(readings)
         publisher.settle()
         daemon.start()
-        begun, first = time.perf_counter(), frames_applied(daemon)
+        begun, first, cpu_s = time.perf_counter(), frames_applied(daemon), daemon.metric("process_cpu_seconds_total")
         while (now := frames_applied(daemon)) < readings:
             time.sleep(POLL_S)
-        return (now - first) / (time.perf_counter() - begun)
+        spent_s, cpu_s = time.perf_counter() - begun, daemon.metric("process_cpu_seconds_total") - cpu_s
+        return (now - first) / spent_s, 1e6 * cpu_s / (now - first)
     finally:
         publisher.close()
         daemon.end()
@@ -169,12 +170,19 @@ def saturation(durability: str, folder: Path) -> float:
 
 def throughput(folder: Path) -> Row:
     """Medians, with the journal and without, taken in turn."""
-    rates: dict[str, list[float]] = {"journal": [], "checkpoint": []}
+    runs: dict[str, list[tuple[float, float]]] = {"journal": [], "checkpoint": []}
     for run in range(RUNS):
-        for durability, found in rates.items():
+        for durability, found in runs.items():
             found.append(saturation(durability, folder / f"{durability}-{run}"))
-    journal, without = (float(np.median(found)) for found in rates.values())
-    return {"journal_readings_per_s": journal, "without_readings_per_s": without, "ratio": journal / without}
+    journal, without = (np.median(found, axis=0).tolist() for found in runs.values())
+    return {
+        "journal_readings_per_s": journal[0],
+        "without_readings_per_s": without[0],
+        "ratio": journal[0] / without[0],
+        "journal_cpu_us": journal[1],
+        "without_cpu_us": without[1],
+        "cpu_ratio": without[1] / journal[1],
+    }
 
 
 @contextmanager
@@ -197,7 +205,7 @@ def traced(daemon: Daemon, log: Path) -> Iterator[bool]:
 
 def disk_use(streams: int, period_s: float, seconds: float, folder: Path) -> Row:
     """fsyncs and bytes of a daemon in its steady state per hour, and when its checkpoints are due."""
-    broker = Mosquitto(folder / "broker", extra=SHIPPED).start()
+    broker = Mosquitto(folder / "broker", log_packets=False, extra=SHIPPED).start()
     daemon = Daemon(folder, daemon_settings(broker.port, "journal"))
     publisher = Publisher(broker.port, streams)
     try:
@@ -284,7 +292,7 @@ def measure(seconds: float) -> dict[str, Any]:
 
         return {
             "recovery": [
-                recovery_time(streams, size, seconds / 3, fresh(f"recovery-{streams}"))
+                recovery_time(streams, size, seconds, fresh(f"recovery-{streams}"))
                 for streams, size in ((1, 1), (64, 64), (1000, 256))
             ],
             "throughput": throughput(fresh("throughput")),
@@ -305,7 +313,8 @@ def show(found: dict[str, Any]) -> None:
     print(
         f"\nthroughput, {SATURATION[0]} streams (measured, medians of {RUNS}):"
         f" {row['journal_readings_per_s']:,.0f} readings/s with journal,"
-        f" {row['without_readings_per_s']:,.0f} without: {row['ratio']:.2f}"
+        f" {row['without_readings_per_s']:,.0f} without: {row['ratio']:.2f};"
+        f" CPU {row['journal_cpu_us']:.0f} and {row['without_cpu_us']:.0f} µs per reading: {row['cpu_ratio']:.2f}"
     )
     print(
         "\nthe daemon at defaults, per hour (scaled from a shorter run; when a checkpoint is due: the policy's answer"

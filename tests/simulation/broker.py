@@ -194,10 +194,6 @@ class Connection:
 
     # --- what the link does ---
 
-    @property
-    def idle(self) -> bool:
-        return not self._blocked
-
     def publish(self, message: Outgoing) -> int:
         self._mid = self._mid % 65_535 + 1
         mid = self._mid
