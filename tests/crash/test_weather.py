@@ -8,12 +8,11 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from streamd.keeper import CERTAIN
 from tests.broker.daemon import Daemon
 from tests.broker.mosquitto import Mosquitto
 from tests.crash.faults import Fault, Moment
@@ -85,10 +84,8 @@ class World:
 def world(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> Iterator[Callable[..., World]]:
     worlds: list[World] = []
 
-    def begin(
-        config: Callable[[str], str] = lambda text: text, extra: Sequence[str] = QUICK, **broker: object
-    ) -> World:
-        worlds.append(World(tmp_path / "daemon", mosquitto(extra=extra, **broker), config))
+    def begin(config: Callable[[str], str] = lambda text: text, **broker: object) -> World:
+        worlds.append(World(tmp_path / "daemon", mosquitto(extra=QUICK, **broker), config))
         return worlds[-1]
 
     yield begin
@@ -138,29 +135,6 @@ def test_a_broker_that_forgot_everything_is_subscribed_to_again(world: Callable[
     here.ready()  # before that nobody subscribes, and the broker drops what comes
     here.publish(30)
     here.answered()
-    here.over()
-
-
-def test_the_window_of_a_stock_broker_does_not_hold_up_what_comes_and_the_user_is_told(
-    world: Callable[..., World],
-) -> None:
-    # It sends 20 messages ahead; 2.0.11 does so with MQTT 3.1.1 only, and lets a window more go with each
-    # acknowledgement, so that only the first messages of a burst are sure to be held up.
-    here = world(
-        lambda text: text.replace("commit_ms = 10", "commit_ms = 200").replace("[mqtt]", '[mqtt]\nprotocol = "3.1.1"'),
-        extra=("set_tcp_nodelay true",),
-    )
-    for _ in range(100):
-        here.publish(30)
-        here.answered()
-        here.broker.wait_for_log("Received PUBACK from weather ", here.published)
-        if "action=window_limits" in here.daemon.log:
-            break
-    here.publish(30)
-    here.answered()
-    assert here.daemon.log.count("action=window_limits") == 1
-    assert here.daemon.metric("streamd_broker_window_limited_commits") >= CERTAIN
-    assert here.daemon.metric("streamd_broker_window_messages") > 0
     here.over()
 
 
