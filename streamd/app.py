@@ -89,6 +89,7 @@ class App:
             async with Web(self._config.http, self._unready) as web:
                 self.http_port = web.port
                 state = await recovery.recover(self._config, thread, journal_disk, self._stop)
+                thread.be_nice()
                 try:
                     if not self._stop.is_set():
                         await self._serve(state, journal_disk, disk)
