@@ -86,17 +86,24 @@ def recovery_time(streams: int, size: int, seconds: float, folder: Path) -> Row:
     journal.commit(entries, count + 1)  # all outcomes were published: they are not encoded again
     journal.close()
 
-    async def recover() -> float:
+    async def recover() -> tuple[float, float]:
         with TrainingThread[Job, Candidate](train) as thread, Disk("journal") as disk:
-            begun = time.perf_counter()
+            begun, cpu_s = time.perf_counter(), time.process_time()
             state = await recovery.recover(settings, thread, disk, asyncio.Event())
-            took = time.perf_counter() - begun
+            took, cpu_s = time.perf_counter() - begun, time.process_time() - cpu_s
             assert state.position == count + 1
             await disk(state.close)
-            return took
+            return took, cpu_s
 
-    took = asyncio.run(recover())
-    return {"streams": streams, "batch": size, "readings": frames, "s": took, "s_per_100000": took / frames * 1e5}
+    took, cpu_s = asyncio.run(recover())
+    return {
+        "streams": streams,
+        "batch": size,
+        "readings": frames,
+        "s": took,
+        "s_per_100000": took / frames * 1e5,
+        "cpu_s_per_100000": cpu_s / frames * 1e5,
+    }
 
 
 class Publisher:
@@ -304,10 +311,11 @@ def measure(seconds: float) -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> None:
     print("recovery of a journal (measured, scaled to 100,000 readings; training included)")
-    print(f"{'streams':>8} {'batch':>6} {'readings':>9} {'s':>7} {'s per 100,000':>14}")
+    print(f"{'streams':>8} {'batch':>6} {'readings':>9} {'s':>7} {'s per 100,000':>14} {'CPU':>7}")
     for row in found["recovery"]:
         print(
             f"{row['streams']:>8} {row['batch']:>6} {row['readings']:>9,} {row['s']:>7.1f} {row['s_per_100000']:>14.1f}"
+            f" {row['cpu_s_per_100000']:>7.1f}"
         )
     row = found["throughput"]
     print(
