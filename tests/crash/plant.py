@@ -85,9 +85,9 @@ class Witness:
         client.loop_start()
         assert self.listening.wait(LIMIT_S)
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Queue a message at QoS 1."""
-        self._sent.append(self._client.publish(topic, payload, qos=1))
+        self._sent.append(self._client.publish(topic, payload, qos=1, retain=retain))
 
     def settle(self) -> None:
         """Returns when the broker has taken over all that was published."""
