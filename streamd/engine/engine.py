@@ -34,7 +34,7 @@ from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcom
 DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
-REACH = 100.0  # spreads: what is further off the mean counts as there, where the experts learn
+REACH = 10.0  # spreads: what is further off the mean counts as there, where the experts learn
 LARGEST_ERROR = 3.0  # usual errors: a larger one says no more of a drift
 SURE = 8.0  # changes that a usual change has to come from before errors are measured by it
 FIRST_ROWS = 16
