@@ -178,6 +178,8 @@ class Engine:
         offset = foretold.mixed + share * (corrected - foretold.mixed)
         self.experts.remember(slots, n, foretold, corrected, offset)
         spread = self.pool.spread(self.intervals.spread(slots), self.intervals.judged[slots])
+        # where gaps come so often that no forecast that far ahead is ever judged: what persistence would be off
+        spread = np.where(np.isnan(spread) & (self.scale.steps[slots] > 0.0), usual, spread)
         bounds = self.intervals.bounds(slots, spread, coverages)
         self.intervals.remember(slots, n, bounds)
         levels = offset[:, None, None] + bounds
