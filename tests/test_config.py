@@ -70,6 +70,7 @@ def test_the_walk_over_the_example_sees_a_key_that_is_missing() -> None:
 def test_only_keys_without_a_default_value_are_commented_out_in_the_example() -> None:
     live, _ = live_and_commented()
     assert sorted(missing_keys(inspect.type_info(Config), live | {"mqtt": live["mqtt"] | {"tls": {}}}, "")) == [
+        "group.default.channel",
         "mqtt.password_file",
         "mqtt.tls.ca_file",
         "mqtt.tls.cert_file",
@@ -110,7 +111,7 @@ def test_every_config_that_is_shipped_loads(file: Path) -> None:
         ('[mqtt]\nprotocol = "6"', 'mqtt.protocol: expected one of "3.1.1", "5", "auto", got "6"'),
         ('[group.p]\nchannels = "all"', 'group.p.channels: expected one of an array, "auto", got "all"'),
         ('[group.p]\nchannels = ["a", 1]', "group.p.channels #2: expected str, got 1"),
-        ("[group.p]\ncoverage = true", "group.p.coverage: expected float, got true"),
+        ("[group.p]\ncoverage = true", "group.p.coverage: expected float | array, got true"),
         ("[group.p]\nmax_future_s = nan", "group.p.max_future_s: expected float > 0.0, got nan"),
         ("[state]\ncheckpoint_s = inf", "state.checkpoint_s: expected float <= 1000000000.0, got inf"),
         ("[group.p.training]\nmemory_windows = 9", "group.p.training.memory_windows: expected int >= 10, got 9"),
@@ -123,6 +124,27 @@ def test_every_config_that_is_shipped_loads(file: Path) -> None:
 )
 def test_a_message_names_the_file_the_key_the_value_and_what_was_expected(text: str, told: str) -> None:
     assert refusal(text) == f"{WHERE}: {told}"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("coverage = []", "coverage: expected different shares, at least one"),
+        ("coverage = [0.9, 0.5, 0.9]", "coverage: expected different shares, at least one"),
+        ("coverage = [0.9, 1.5]", "coverage #2: expected float < 1.0, got 1.5"),
+        ('channels = ["a"]\n[group.p.channel.b]', "channel.b: not one of the group's channels"),
+        ("channel.a = {low = 2.0, high = 2.0}", "channel.a.low: expected less than high = 2.0, got 2.0"),
+        ("channel.a = {wrap = 360.0, high = 90.0}", "channel.a.high: an angle's range follows from low and wrap"),
+    ],
+)
+def test_shares_and_ranges_that_contradict_themselves_are_refused(text: str, told: str) -> None:
+    assert refusal(f"[group.p]\n{text}") == f"{WHERE}: group.p.{told}"
+
+
+def test_several_coverages_are_told_ascending_and_the_first_is_the_main_one() -> None:
+    group = parse("[group.p]\ncoverage = [0.9, 0.99, 0.5]", WHERE).group["p"]
+    assert (group.coverages, group.main_coverage) == ((0.5, 0.9, 0.99), 0.9)
+    assert (Group().coverages, Group().main_coverage) == ((0.9,), 0.9)
 
 
 def test_the_group_that_is_wrong_is_named_among_good_ones() -> None:

@@ -67,11 +67,13 @@ def test_weights_and_numbers_are_the_groups() -> None:
     one, other = grown(), grown()
     other.learner.weights["w_ih_0"][0, 1] += 1.0
     other.frames += 1
+    other.pool.weight = other.pool.weight + 1.0
     found = {difference.name: difference for difference in between(one, other)}
     frames, weights = found["frames"], found["learner.weights.w_ih_0"]
     assert (frames.stream, frames.index) == (None, ())
     assert (int(frames.replayed), int(frames.kept)) == (one.frames, one.frames + 1)
     assert (weights.stream, weights.index, weights.count) == (None, (0, 1), 1)
+    assert (found["pool.weight"].stream, found["pool.weight"].index) == (None, (0, 0, 0))
 
 
 def test_another_draw_of_chance_is_a_difference() -> None:

@@ -34,9 +34,9 @@ from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcom
 DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
-REACH = 100.0  # spreads: what is further off the mean counts as there, where the experts learn
+REACH = 10.0  # spreads: what is further off the mean counts as there, where the experts learn
 LARGEST_ERROR = 3.0  # usual errors: a larger one says no more of a drift
-SURE = 8.0  # changes that a usual change has to come from before errors are measured by it
+SURE = 8.0  # changes or errors that what is usual has to come from before errors are measured by it
 FIRST_ROWS = 16
 LASTING = ("seq", "last_time", "number")  # of a stream, when its state begins afresh
 # parts whose arrays have no row per slot; weights, windows of a job, and what the group knows never change in place
@@ -178,6 +178,8 @@ class Engine:
         offset = foretold.mixed + share * (corrected - foretold.mixed)
         self.experts.remember(slots, n, foretold, corrected, offset)
         spread = self.pool.spread(self.intervals.spread(slots), self.intervals.judged[slots])
+        # where gaps come so often that no forecast that far ahead is ever judged: what persistence would be off
+        spread = np.where(np.isnan(spread) & (self.scale.steps[slots] > 0.0), usual, spread)
         bounds = self.intervals.bounds(slots, spread, coverages)
         self.intervals.remember(slots, n, bounds)
         levels = offset[:, None, None] + bounds
@@ -217,8 +219,10 @@ class Engine:
         # a quiet hour must not make the next ordinary change strange
         usual = np.fmax(self.intervals.spread(slots)[:, 0], CALMEST * self.scale.step_spread(slots)[:, 0])
         surprise = self.score.surprise(errors[:, 0], usual)
-        worst: F64 = np.max(surprise, axis=1, initial=0.0)
-        known: F64 = np.where(np.isfinite(errors[:, 0]).any(axis=1), 1.0, 0.0)
+        # what is usual after an error or two says nothing of how rare a larger one is
+        sure = np.isfinite(errors[:, 0]) & (self.intervals.judged[slots, 0] >= SURE)
+        worst: F64 = np.max(np.where(sure, surprise, 0.0), axis=1, initial=0.0)
+        known: F64 = np.where(sure.any(axis=1), 1.0, 0.0)
         parts = surprise / self.score.line(slots, interval, self.settings.alarm.per_week)[:, None]
         young = self.score.warming(slots) < 1.0
         parts = np.where(young[:, None], np.minimum(parts, 0.99), parts)

@@ -93,7 +93,6 @@ class Change:
         """
         indexes = self._indexes()
         indexes["R"] = _cut_or_pad(self.old["R"], self.new["R"])
-        indexes["H"] = np.minimum(np.arange(self.new["H"]), self.old["H"] - 1)  # a usual error that is near at least
         count = 0 if self.foreign or self.anew else len(arrays["memory.trust"])
         fitted = {}
         for key, spec in Memory.columns.items():

@@ -82,7 +82,9 @@ class Intervals(Rows):
         tails = 0.5 * (1.0 - np.array(coverages))[:, None, None, None]
         # a bound that is missed seldom has to move as fast, so a miss of it counts more
         step = STEP * (beyond - tails) * np.sqrt(0.05 / tails)
-        moved = self.multiplier[slots] * np.exp(np.where(known[:, None, None] & np.isfinite(issued), step, 0.0))
+        # an interval of no width, of a channel that stands still, says nothing of how wide one has to be
+        counts = known[:, None, None] & np.isfinite(issued) & (issued != 0.0)
+        moved = self.multiplier[slots] * np.exp(np.where(counts, step, 0.0))
         self.multiplier[slots] = np.clip(moved, *BOUNDS)
 
 

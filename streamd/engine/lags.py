@@ -36,7 +36,7 @@ class Lags(Rows):
     """The past that features are made of, and the features of frames whose next H values have not all come."""
 
     ring: F64 = column(BACK, "C")  # values without their seasons, frame n at n % BACK
-    means: F64 = column(len(MEANS_FRAMES), "C")
+    means: F64 = column(len(MEANS_FRAMES), "C", fill=np.nan)  # NaN: the channel has not spoken yet
     waiting: F32 = column("W", "C", FEATURES, dtype=np.float32)  # features of frame n at n % W
     weights: F64 = column("W", "C")  # how far these frames may be learned from
 
@@ -48,16 +48,16 @@ class Lags(Rows):
             weight: [B, C] 0..1, how far the frame may be learned from.
             usual: [B, C] usual change over one step, for the constant and for what is large.
         """
-        fresh = n == 0
+        fresh = np.isnan(self.means[slots, 0])
         if fresh.any():  # as if it had always been like this
-            self.ring[slots[fresh]] = rest[fresh, None]
-            self.means[slots[fresh]] = rest[fresh, None]
+            row, channel = np.nonzero(fresh)
+            self.ring[slots[row], :, channel] = rest[fresh][:, None]
         self.ring[slots, n % BACK] = rest
         past = self.ring[slots[:, None], (n[:, None] - np.arange(BACK)) % BACK]  # newest first
-        means = self.means[slots]
+        means = np.where(fresh[:, None], rest[:, None], self.means[slots])
         rate = np.maximum(1.0 / (n[:, None] + 1.0), 1.0 / MEANS_FRAMES)
         means += rate[..., None] * (rest[:, None] - means)
-        self.means[slots] = means
+        self.means[slots] = np.where((fresh & (weight == 0.0))[:, None], np.nan, means)
         x = np.empty((len(slots), FEATURES, self.sizes["C"]))
         end = LAGS + 1 + len(STRETCHES)
         x[:, :LAGS] = past[:, 1 : LAGS + 1]

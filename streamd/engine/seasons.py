@@ -25,6 +25,7 @@ LOOK = (64, 512)  # frames between two searches for a period: while a stream is 
 YOUNG_FRAMES = 1024
 FEWEST_FRAMES = 4  # in a day or a week, or it has no profile
 SAME = 0.05  # a period found that is so near the last one, relative, is the same
+_LIMIT = float(np.finfo(np.float32).max)
 
 
 class Seasons(Rows):
@@ -102,6 +103,7 @@ class Seasons(Rows):
                 self.knots[who, knot, channel] += rate * part * error
             if profile < FOUND:
                 left = left - believed[:, profile] * season
+        left = np.clip(left, -_LIMIT, _LIMIT)
         self.rest[slots, n % periods.SPAN] = np.where(here, left, self.rest[slots, (n - 1) % periods.SPAN])
         self._look(slots, n, interval)
 

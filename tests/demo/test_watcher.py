@@ -16,6 +16,7 @@ from streamd.wire import outcomes
 def outcome(*incidents: Incident, interval: float = STEP_S) -> Outcome:
     """One frame of machine a, at START, with two channels and two steps ahead."""
     band = np.array([[[1.0, 2.0], [np.nan, 4.0]]])
+    each_expert = np.repeat(band[:, None], 2, axis=1)
     return Outcome(
         channels=("load", "flow"),
         streams=("a",),
@@ -28,6 +29,10 @@ def outcome(*incidents: Incident, interval: float = STEP_S) -> Outcome:
         score=np.array([1.25]),
         terms=np.array([[1.25]]),
         channel_score=np.array([[0.5, 1.25]]),
+        weights=np.full((1, 3, 2, 2), 0.5),
+        experts=each_expert,
+        levels=np.stack([band - 1, band + 1], axis=1)[:, None],
+        drifted=np.array([False]),
         warming=np.array([0.5]),
         incidents=incidents,
     )
@@ -40,7 +45,8 @@ def watching() -> tuple[Ledger, Watcher]:
 
 
 def hear(watcher: Watcher, result: Outcome) -> None:
-    for message in outcomes.encode("streamd", "plant", result, terms=("surprise",), coverage=0.9):
+    names = outcomes.Names(("surprise",), ("one", "other", "network"), (0.9,), 0.9)
+    for message in outcomes.encode("streamd", "plant", result, names):
         watcher.on_message(message.topic, message.payload)
 
 

@@ -21,6 +21,8 @@ STREAMS = tuple(f"s{i}" for i in range(6))
 SETTINGS = Group(
     channels=CHANNELS,
     horizon_steps=3,
+    coverage=(0.9, 0.5),
+    paths=4,
     network=Network(hidden=4, layers=2),
     training=Training(
         every_frames=3,
@@ -85,7 +87,7 @@ def by_stream(engine: Engine) -> dict[str, Any]:
     """All state, the rows of streams by their name: equal where nothing but the numbering of the slots differs."""
     arrays, meta = engine.state_dict()
     names = meta.pop("streams")
-    shared = {name: array for name, array in arrays.items() if name.startswith(("memory.", "learner."))}
+    shared = {name: array for name, array in arrays.items() if name.startswith(("memory.", "learner.", "pool."))}
     rows = {
         stream: bits({name: array[slot] for name, array in arrays.items() if name not in shared})
         for slot, stream in enumerate(names)

@@ -15,7 +15,7 @@ from tests.engine.runs import SETTINGS, STREAMS, Plant, small_engine, with_train
 
 
 def records() -> Iterator[Record]:
-    """A life with everything in it that changes state."""
+    """A life with everything in it that changes state; one stream has a period that is found."""
     plant, channels = Plant(4), 2
     for number in range(180):
         match number:
@@ -30,13 +30,14 @@ def records() -> Iterator[Record]:
             case 100:
                 yield Reset()
         batch = plant.batch(channels)
+        more = {"beat": 20.0 + 3.0 * np.sin(number * (2 * np.pi / 9))}
         if number in (40, 120):
-            batch = Batch(
-                (*batch.streams, f"new{number}"),
-                np.append(batch.times, 60.0 * number),
-                np.pad(batch.values, ((0, 1), (0, 0))),
-            )
-        yield batch
+            more[f"new{number}"] = 0.0
+        yield Batch(
+            (*batch.streams, *more),
+            np.append(batch.times, np.full(len(more), 60.0 * number)),
+            np.concatenate([batch.values, np.repeat([[value] for value in more.values()], channels, axis=1)]),
+        )
 
 
 @pytest.mark.parametrize("every", [1, 7, 90])
@@ -69,7 +70,7 @@ def test_the_walk_finds_the_parts_and_what_the_life_of_an_engine_changes() -> No
     arrays, _ = engine.state_dict()
     for name in arrays:
         if not name.startswith("learner."):
-            assert f"engine.{name}" in changed, name
+            assert {f"engine.{name}", f"engine.experts.{name}"} & changed, name
     for path in (
         "frames",
         "known",

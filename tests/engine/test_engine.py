@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from streamd.config import Network
-from streamd.engine import features
 from streamd.engine.engine import Engine
+from streamd.engine.experts import CORRECTED
 from streamd.engine.learner import InlineTrainer
 from streamd.engine.score import WARM_FRAMES
 from streamd.model import network
 from streamd.records import Batch, Freeze, Outcome, Reset, Stretch, Thaw, Widen
-from tests.engine.runs import SETTINGS, Plant, bits, outcome_bits, small_engine, state, with_training
+from tests.engine.runs import SETTINGS, STREAMS, Plant, bits, outcome_bits, small_engine, state, with_training
 
 WITHOUT_TRAINING = with_training(enabled=False)
 FORECAST = ("mean", "lower", "upper")
@@ -39,11 +39,12 @@ def noise(count, channels=2, seed=0):
 
 
 def give_it_something_to_say(engine, seed=0):
-    """A head that is not zero, as after learning, so that hidden states show in forecasts."""
+    """A head and a skip that are not zero, as after learning, so that hidden states show in forecasts."""
     shape = engine.learner.shape
     generator = torch.Generator().manual_seed(seed)
     weights = dict(engine.learner.weights)
     weights["w_head"] = 0.3 * torch.randn(shape.outputs, shape.hidden, generator=generator)
+    weights["w_skip"] = 0.1 * torch.randn(shape.horizon, shape.planes, shape.channels, generator=generator)
     engine.learner.weights = weights
 
 
@@ -54,9 +55,9 @@ def stacked(outcomes: Iterable[Outcome], name):
 # --- one at a time and together ---
 
 
-def test_a_thousand_streams_in_batches_equal_each_stream_alone():
+def test_hundreds_of_streams_in_batches_equal_each_stream_alone():
     """Without training: the schedule counts the frames of the group, so a stream alone would be trained otherwise."""
-    streams, frames = 1000, 10
+    streams, frames = 300, 12
     names = tuple(f"stream-{i}" for i in range(streams))
     generator = np.random.default_rng(0)
     units = 10.0 ** generator.integers(-6, 7, size=(streams, 1, 2))
@@ -68,8 +69,8 @@ def test_a_thousand_streams_in_batches_equal_each_stream_alone():
         give_it_something_to_say(engine)
     whole, single = [], []  # outcomes in the order of streams, frame by frame
     for frame in range(frames):
-        for at in range(0, streams, 250):
-            part = slice(at, at + 250)
+        for at in range(0, streams, 75):
+            part = slice(at, at + 75)
             whole.append(together.apply(Batch(names[part], times[part, frame], values[part, frame])))
         for i in range(streams):
             part = slice(i, i + 1)
@@ -77,8 +78,8 @@ def test_a_thousand_streams_in_batches_equal_each_stream_alone():
     for name in FORECAST:
         here, there = (stacked(outcomes, name).reshape(frames, streams, 3, 2) for outcomes in (whole, single))
         np.testing.assert_array_equal(np.isnan(here), np.isnan(there))
-        assert np.nanmax(np.abs(here - there) / units) < 1e-5
-    for name in ("seq", "warming", "interval", "score", "channel_score"):
+        assert np.nanmax(np.abs(here - there) / units) < 1e-4
+    for name in ("seq", "warming", "interval", "score", "channel_score", "weights"):
         np.testing.assert_allclose(stacked(whole, name), stacked(single, name), rtol=1e-4, atol=1e-5)
     assert stacked(whole, "seq").tolist() == np.repeat(np.arange(frames), streams).tolist()
     np.testing.assert_allclose(together.hidden.h[:streams], alone.hidden.h[:streams], atol=1e-5)
@@ -86,13 +87,16 @@ def test_a_thousand_streams_in_batches_equal_each_stream_alone():
 
 
 def test_streams_of_a_batch_do_not_depend_on_their_order():
+    """But for new ones, which are numbered in the order that they come in."""
     one, other = (small_engine(WITHOUT_TRAINING) for _ in range(2))
     for engine in (one, other):
         give_it_something_to_say(engine)
+        engine.apply(Batch(STREAMS, np.zeros(len(STREAMS)), np.full((len(STREAMS), 2), 20.0)))
     for batch in Plant(3).batches(40):
         turned = Batch(batch.streams[::-1], batch.times[::-1], batch.values[::-1])
         here, there = one.apply(batch), other.apply(turned)
-        np.testing.assert_allclose(here.mean, there.mean[::-1], rtol=1e-6)
+        for name in FORECAST:
+            np.testing.assert_allclose(getattr(here, name), getattr(there, name)[::-1], rtol=1e-5)
         np.testing.assert_allclose(here.score, there.score[::-1], rtol=1e-4, atol=1e-6)
 
 
@@ -103,17 +107,22 @@ def test_the_hidden_state_equals_that_of_the_whole_sequence_at_once(frames):
     values = noise(frames).cumsum(axis=0)
     values[np.random.default_rng(1).random(values.shape) < 0.1] = np.nan
     outcomes = one_stream(engine, values)
-    recent, shape, weights = engine.recent, engine.learner.shape, engine.learner.weights
-    inputs = (getattr(recent, name)[0, :frames] for name in ("level", "change", "seen", "clock"))
-    x = torch.from_numpy(features.compose(*inputs)[None])
+    shape, weights = engine.learner.shape, engine.learner.weights
+    x = torch.from_numpy(engine.recent.inputs(np.zeros(frames, np.int64), np.arange(frames))[None])
     zeros = torch.zeros(shape.layers, 1, shape.hidden)
     with torch.inference_mode():
         top, h, c = network.unroll(weights, shape, x, zeros, zeros)
-        corrections = network.head(weights, shape, top)[0].numpy()
+        corrections = network.head(weights, shape, top, x)[0].numpy()
     np.testing.assert_allclose(engine.hidden.h[0], h[:, 0].numpy(), atol=1e-5)
     np.testing.assert_allclose(engine.hidden.c[0], c[:, 0].numpy(), atol=1e-5)
-    expected = engine.scale.last[0] + corrections[-1] * engine.scale.step_spread(np.array([0]))[0]
-    np.testing.assert_allclose(outcomes[-1].mean[0], expected, atol=1e-4)
+    at, outcome = np.array([0]), outcomes[-1]
+    own = outcome.weights[0, :-1]
+    mixed = (own * outcome.experts[0]).sum(axis=0)
+    corrected = mixed + corrections[-1] * (engine.experts.gate.usual(at) * engine.scale.step_spread(at))[0]
+    found = engine.scale.last[0] + engine.experts.pending.offsets[0, (frames - 1) % 3, CORRECTED - 1]
+    np.testing.assert_allclose(found, corrected, atol=1e-4)
+    share = outcome.weights[0, -1]
+    np.testing.assert_allclose(outcome.mean[0], (1 - share) * mixed + share * corrected, atol=1e-4)
 
 
 def test_a_state_made_by_older_weights_is_made_anew_from_the_frames_at_hand():
@@ -128,7 +137,7 @@ def test_a_state_made_by_older_weights_is_made_anew_from_the_frames_at_hand():
     R, stride = recent.sizes["R"], recent.stride
     begin = -(-(37 - R) // stride) * stride
     numbers = np.arange(begin, 37)
-    x = features.compose(*(getattr(recent, name)[0, numbers % R] for name in ("level", "change", "seen", "clock")))
+    x = recent.inputs(np.zeros(len(numbers), np.int64), numbers % R)
     starts = (getattr(recent, name)[0, begin // stride % recent.sizes["S"]] for name in ("start_h", "start_c"))
     h, c = (torch.from_numpy(start[:, None].copy()) for start in starts)
     states = {}  # before each frame
@@ -299,6 +308,8 @@ def test_a_reset_stream_is_as_new_but_for_what_the_group_has_learnt(command):
         give_it_something_to_say(each)
     one_stream(engine, 50 + 9 * noise(40))
     engine.command(command)
+    assert engine.pool.weight.any()
+    fresh.pool.load_state_dict(engine.pool.state_dict())
     again, new = one_stream(engine, noise(20, seed=2), 40), one_stream(fresh, noise(20, seed=2), 40)
     for name in (*FORECAST, "score", "warming"):
         # the first step is known to be a minute from the frame before the reset
@@ -376,6 +387,7 @@ def test_a_new_channel_changes_nothing_of_the_old_ones_and_loses_no_hidden_state
     assert wide.channels == ("a", "b", "c")
     np.testing.assert_array_equal(wide.hidden.h[:6], narrow.hidden.h[:6])
     assert wide.hidden.h.any()
+    spoken = set()
     for number, batch in enumerate(Plant(10).batches(30)):
         times = batch.times + 1e6
         extra = 5.0 + noise(len(batch), 1, seed=number)
@@ -383,8 +395,10 @@ def test_a_new_channel_changes_nothing_of_the_old_ones_and_loses_no_hidden_state
         there = wide.apply(Batch(batch.streams, times, np.concatenate([batch.values, extra], axis=1)))
         for name in FORECAST:
             np.testing.assert_allclose(getattr(there, name)[..., :2], getattr(here, name), rtol=1e-5)
-        # persistence until it is learned
-        np.testing.assert_allclose(there.mean[..., 2], np.repeat(extra, 3, axis=1))
+        # persistence until something is learned
+        first = [row for row, stream in enumerate(batch.streams) if stream not in spoken]
+        np.testing.assert_allclose(there.mean[first, :, 2], np.repeat(extra[first], 3, axis=1))
+        spoken |= {*batch.streams}
         np.testing.assert_array_equal(there.seq, here.seq)
 
 
@@ -422,11 +436,12 @@ def test_missing_values_are_masked_and_never_filled():
     values = noise(8)
     values[3:6, 1] = np.nan
     outcomes = one_stream(engine, values)
-    np.testing.assert_array_equal(engine.recent.values[0, :8], values)
+    np.testing.assert_array_equal(engine.recent.base[0, 3:6, 1], values[2, 1])
     np.testing.assert_array_equal(engine.recent.seen[0, :8], np.isfinite(values))
-    assert not engine.recent.level[0, 3:6, 1].any()
-    assert not engine.recent.change[0, 3:6, 1].any()
-    np.testing.assert_array_equal(outcomes[5].mean[0, :, 1], np.full(3, values[2, 1]))
+    for name in ("level", "change", "error"):
+        assert not getattr(engine.recent, name)[0, 3:6, 1].any()
+    assert np.isnan(engine.recent.residual[0, 3:6, :, 1]).all()
+    np.testing.assert_array_equal(outcomes[5].experts[0, 0, :, 1], np.full(3, values[2, 1]))
     assert outcomes[4].channel_score[0, 1] == 0.0, "what is not there is not strange"
     assert engine.scale.seen[0].tolist() == [8, 5]
 
@@ -434,13 +449,14 @@ def test_missing_values_are_masked_and_never_filled():
 def test_a_frame_with_no_value_at_all_moves_the_state_and_judges_nothing():
     engine = small_engine(WITHOUT_TRAINING)
     one_stream(engine, noise(20))
-    kept = engine.intervals.error_square.copy(), engine.score.judged.copy(), engine.hidden.h.copy()
+    learned = engine.intervals.error_square, engine.score.judged, engine.experts.mix.loss, engine.experts.gate.judged
+    kept, hidden = [array.copy() for array in learned], engine.hidden.h.copy()
     (outcome,) = one_stream(engine, [[np.nan, np.nan]], 20)
     assert outcome.score[0] == 0.0
     assert np.isfinite(outcome.mean).all()
-    np.testing.assert_array_equal(engine.intervals.error_square, kept[0])
-    np.testing.assert_array_equal(engine.score.judged, kept[1])
-    assert not np.array_equal(engine.hidden.h, kept[2]), "time has passed"
+    for array, before in zip(learned, kept, strict=True):
+        np.testing.assert_array_equal(array, before)
+    assert not np.array_equal(engine.hidden.h, hidden), "time has passed"
 
 
 def test_a_channel_never_seen_has_no_forecast_until_it_speaks():
@@ -453,6 +469,16 @@ def test_a_channel_never_seen_has_no_forecast_until_it_speaks():
     assert np.isfinite(stacked(outcomes, "score")).all()
     later = one_stream(engine, noise(3), 60)
     assert np.isfinite(stacked(later, "mean")).all()
+
+
+def test_a_channel_that_comes_late_is_forecast_as_well_as_one_that_was_there_from_the_beginning():
+    values = 300.0 + noise(400)
+    values[:200, 1] = np.nan
+    values[200:, 1] = 300.0 + noise(400)[:200, 0]
+    mean = stacked(one_stream(small_engine(WITHOUT_TRAINING), values), "mean")
+    early = np.abs(mean[10:120, :, 0] - 300.0).mean(axis=0)
+    late = np.abs(mean[210:320, :, 1] - 300.0).mean(axis=0)
+    assert (late < 1.5 * early).all(), late / early
 
 
 # --- no look at the future ---
@@ -476,30 +502,40 @@ def test_the_forecast_of_a_frame_knows_its_own_value_and_its_score_only_the_fore
     (plain,), (moved,) = one_stream(engine, [[0.5, 0.0]], 60), one_stream(twin, [[1.5, 0.0]], 60)
     assert outcome_bits(before[-1]) == outcome_bits(same[-1])
     assert plain.mean[0, 0, 0] != moved.mean[0, 0, 0]
-    np.testing.assert_array_equal(plain.mean[0, :, 0], 0.5)
+    np.testing.assert_array_equal(plain.experts[0, 0, :, 0], 0.5)
+    np.testing.assert_array_equal(moved.experts[0, 0, :, 0], 1.5)
     expected = np.abs(np.array([0.5, 1.5]) - before[-1].mean[0, 0, 0])
     ratio = np.array([plain.channel_score[0, 0], moved.channel_score[0, 0]]) ** 2
-    assert ratio[1] / ratio[0] == pytest.approx(expected[1] / expected[0], rel=1e-6)
+    assert ratio[1] / ratio[0] == pytest.approx(expected[1] / expected[0], rel=1e-4)
 
 
-def test_each_step_of_a_forecast_is_judged_by_the_value_it_was_made_for():
-    engine, at = small_engine(WITHOUT_TRAINING), np.array([0])
+def test_each_step_of_a_forecast_is_judged_by_the_value_it_was_made_for(monkeypatch):
+    engine = small_engine(WITHOUT_TRAINING)
     give_it_something_to_say(engine)
-    values, outcomes = noise(30), []
-    for n, value in enumerate(values):
-        errors = engine.intervals.errors(at, np.array([n]), value[None])[0] if n else None
-        for h in range(min(n, 3)):
-            np.testing.assert_array_equal(errors[h], value - outcomes[n - 1 - h].mean[0, h])
-        outcomes += one_stream(engine, value[None], n)
+    judge, judged = engine.intervals.learn, []
+
+    def overhear(slots, n, errors, *rest):
+        judged.append(errors[0].copy())
+        judge(slots, n, errors, *rest)
+
+    monkeypatch.setattr(engine.intervals, "learn", overhear)
+    values = noise(30)
+    outcomes = one_stream(engine, values)
+    for n, errors in enumerate(judged):
+        for h in range(3):
+            expected = values[n] - outcomes[n - 1 - h].mean[0, h] if h < n else np.full(2, np.nan)
+            np.testing.assert_allclose(errors[h], expected, atol=1e-5)
     assert (outcomes[-1].mean[0, 0] != outcomes[-1].mean[0, 1]).all()
 
 
 def test_the_usual_error_of_a_step_is_that_of_forecasts_so_far_ahead():
-    """A saw that is forecast by persistence: step h is off by h, and each horizon's usual error says so."""
-    engine = small_engine(WITHOUT_TRAINING)
-    one_stream(engine, np.repeat(np.arange(40.0)[:, None], 2, axis=1))
+    engine, values = small_engine(WITHOUT_TRAINING), noise(400).cumsum(axis=0)
+    mean = stacked(one_stream(engine, values), "mean")
     spread = engine.intervals.spread(np.array([0]))[0]
-    np.testing.assert_allclose(spread, np.array([[1, 1], [2, 2], [3, 3]]), rtol=1e-9)
+    n = np.arange(330, 396)
+    errors = [values[n + h + 1] - mean[n, h] for h in range(3)]
+    np.testing.assert_allclose(spread, np.sqrt(np.mean(np.square(errors), axis=1)), rtol=0.4)
+    assert (np.diff(spread, axis=0) > 0.2).all(), "of a walk, it grows with the distance"
 
 
 # --- what it is worth ---
@@ -540,7 +576,9 @@ def test_a_spike_is_over_the_line_after_the_warm_up_and_below_it_before():
     assert scores[100] > 0.9, "but high"
     assert scores[WARM_FRAMES + 50] >= 1.0
     assert (scores >= 1.0).sum() <= 2, "the spike and the way back from it"
-    assert stacked(outcomes, "warming")[[0, 100, -1]].tolist() == [0.0, pytest.approx(100 / WARM_FRAMES), 1.0]
+    warming = stacked(outcomes, "warming")
+    assert warming[[0, -1]].tolist() == [0.0, 1.0]
+    assert 0.9 * 100 / WARM_FRAMES <= warming[100] <= 100 / WARM_FRAMES
     (raised,) = [told for outcome in outcomes for told in outcome.incidents if told.state == "raised"]
     assert raised.channels["a"] > 0.75
     assert raised.start == 60.0 * (WARM_FRAMES + 50)
@@ -552,11 +590,11 @@ def test_what_is_strange_teaches_little():
     """The same large errors, once as an anomaly and once, in the warm-up, as all there is to know."""
     calm = noise(WARM_FRAMES + 200)
     wild = calm.copy()
-    wild[-100::10] += 60.0
+    wild[-100::24] += 60.0
     quiet, gated = small_engine(WITHOUT_TRAINING), small_engine(WITHOUT_TRAINING)
     one_stream(quiet, calm)
     scores = stacked(one_stream(gated, wild), "score")
-    assert (scores[-100::10] >= 1.0).all()
+    assert (scores[-100::24] >= 1.0).all()
     at = np.array([0])
     assert gated.scale.spread(at)[0, 0] < 1.15 * quiet.scale.spread(at)[0, 0]
     assert gated.score.line(at, np.array([60.0]), 1.0) < 1.3 * quiet.score.line(at, np.array([60.0]), 1.0)
@@ -627,7 +665,9 @@ def test_one_reading_out_of_this_world_is_gone_from_the_forecasts_after_it(spike
         give_it_something_to_say(each)
     outcomes, undisturbed = one_stream(engine, values), one_stream(twin, calm)
     assert_sane(outcomes)
-    np.testing.assert_allclose(stacked(outcomes, "mean")[450:], stacked(undisturbed, "mean")[450:], atol=0.3)
+    off = stacked(outcomes, "mean")[450:] - stacked(undisturbed, "mean")[450:]
+    assert np.abs(off).max() < 0.8, "of the noise's deviation"
+    assert np.sqrt((off**2).mean()) < 0.25
     for name in ("lower", "upper"):
         np.testing.assert_allclose(stacked(outcomes, name)[490:], stacked(undisturbed, name)[490:], atol=1.0)
 
@@ -636,7 +676,9 @@ def test_a_value_that_no_number_can_be_squared_of_counts_as_missing():
     engine = small_engine(WITHOUT_TRAINING)
     one_stream(engine, noise(20))
     (outcome,) = one_stream(engine, [[1e101, np.inf]], 20)
-    assert np.isnan(engine.recent.values[0, 20 % engine.recent.sizes["R"]]).all()
+    row = 20 % engine.recent.sizes["R"]
+    assert not engine.recent.seen[0, row].any()
+    np.testing.assert_array_equal(engine.recent.base[0, row], noise(20)[-1])
     assert outcome.score[0] == 0.0
 
 

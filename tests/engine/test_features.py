@@ -51,8 +51,10 @@ def test_a_gap_counts_by_doublings():
 
 
 def test_the_input_is_plane_after_plane_as_the_network_widens_it():
-    level, change, seen = (np.full((2, 3), value, np.float32) for value in (1, 2, 3))
-    clock = np.full((2, features.CLOCK), 4, np.float32)
-    x = features.compose(level, change, seen, clock)
+    planes = {name: np.full((2, 3), place, np.float32) for place, name in enumerate(features.PLANES)}
+    clock = np.full((2, features.CLOCK), 9, np.float32)
+    x = features.Inputs(**planes, clock=clock).compose()
     assert x.dtype == np.float32
-    np.testing.assert_array_equal(x, [[1] * 3 + [2] * 3 + [3] * 3 + [4] * features.CLOCK] * 2)
+    expected = [place for place in range(len(features.PLANES)) for _ in range(3)] + [9] * features.CLOCK
+    np.testing.assert_array_equal(x, [expected] * 2)
+    np.testing.assert_array_equal(x, features.compose(*planes.values(), clock))

@@ -23,7 +23,7 @@ def fitted(engine: Engine, settings: Group, want: tuple[str, ...] | None = None)
     arrays = state(engine)[0]
     want = engine.channels if want is None else want
     todo = fit.change(arrays, engine.channels, want, layout.axes(settings, len(want)))
-    return {**todo.streams(arrays), **todo.windows(arrays)}
+    return {**todo.streams(arrays), **todo.windows(arrays), **todo.pooled(arrays)}
 
 
 def check_shapes(arrays: dict[str, Array], sizes: dict[str, int]) -> None:
@@ -49,12 +49,13 @@ def test_more_channels_are_what_widening_gives() -> None:
 def test_channels_are_found_again_by_name() -> None:
     engine = seasoned()
     arrays = fitted(engine, SETTINGS, ("new", "b", "a"))
-    for name in ("scale.mean", "recent.level", "intervals.error_square", "incidents.share", "memory.values"):
+    for name in ("scale.mean", "recent.level", "intervals.error_square", "incidents.share", "memory.residual"):
         old = state(engine)[0][name]
         np.testing.assert_array_equal(arrays[name][..., 1], old[..., 1])
         np.testing.assert_array_equal(arrays[name][..., 2], old[..., 0])
     assert (arrays["scale.mean"][:, 0] == 0).all()
-    assert np.isnan(arrays["recent.values"][..., 0]).all()
+    assert np.isnan(arrays["recent.base"][..., 0]).all()
+    assert np.isnan(arrays["memory.residual"][..., 0]).all()
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 5])
@@ -63,13 +64,44 @@ def test_the_first_steps_of_another_horizon_are_kept(horizon: int) -> None:
     arrays, old = fitted(engine, now), state(engine)[0]
     check_shapes(arrays, layout.axes(now, 2))
     kept = min(horizon, 3)
-    for name in ("scale.step_square", "intervals.error_square", "intervals.multiplier"):
+    for name in ("scale.step_square", "intervals.error_square", "regression.coefficients", "gate.power"):
         np.testing.assert_array_equal(arrays[name][:, :kept], old[name][:, :kept])
-    assert (arrays["intervals.multiplier"][:, kept:] == 1).all()
-    assert np.isnan(arrays["intervals.pending_mean"]).all()
-    np.testing.assert_array_equal(arrays["memory.spread"][:, :kept], old["memory.spread"][:, :kept])
-    for step in range(kept, horizon):  # a usual error of 1 would be of no channel's unit
-        np.testing.assert_array_equal(arrays["memory.spread"][:, step], old["memory.spread"][:, 2])
+        assert not arrays[name][:, kept:].any()
+    for name in ("intervals.multiplier", "mix.loss", "pool.log_multiplier"):
+        steps = -2 if name != "mix.loss" else 2
+        before, after = (np.moveaxis(each[name], steps, 0) for each in (old, arrays))
+        np.testing.assert_array_equal(after[:kept], before[:kept])
+    assert (arrays["intervals.multiplier"][..., kept:, :] == 1).all()
+    # what waits for its values lies at places that follow from the horizon
+    assert np.isnan(arrays["pending.offsets"]).all()
+    assert np.isnan(arrays["intervals.issued"]).all()
+    assert not arrays["lags.weights"].any()
+    before, after = old["memory.residual"], arrays["memory.residual"]
+    R = min(before.shape[1], after.shape[1])
+    np.testing.assert_array_equal(after[:, :R, :kept], before[:, :R, :kept])
+    assert np.isnan(after[:, :, kept:]).all(), "nobody knows what forecasts so far ahead would have been off"
+
+
+@pytest.mark.parametrize("changes", [{"paths": 5}, {"paths": 30}, {"coverage": 0.9}, {"coverage": (0.5, 0.8, 0.9)}])
+def test_of_other_paths_or_coverages_nothing_is_known_and_the_rest_stays(changes: dict[str, object]) -> None:
+    before = msgspec.structs.replace(SETTINGS, paths=9, coverage=(0.9, 0.5))
+    engine = small_engine(before)
+    for batch in Plant(1).batches(40):
+        engine.apply(batch)
+    now = msgspec.structs.replace(before, **changes)
+    arrays, old = fitted(engine, now), state(engine)[0]
+    check_shapes(arrays, layout.axes(now, 2))
+    fresh = ["paths.errors"] if "paths" in changes else ["intervals.multiplier", "intervals.issued"]
+    assert all(np.isfinite(old[name]).any() for name in fresh)
+    if "paths" in changes:
+        assert np.isnan(arrays["paths.errors"]).all()
+    else:
+        assert (arrays["intervals.multiplier"] == 1).all()
+        assert np.isnan(arrays["intervals.issued"]).all()
+        assert not arrays["pool.log_multiplier"].any()
+        fresh.append("pool.log_multiplier")
+    kept = [name for name in arrays if name not in fresh]
+    assert bits({name: arrays[name] for name in kept}) == bits({name: old[name] for name in kept})
 
 
 def frames_of(ring: Array, age: int) -> dict[int, bytes]:
@@ -94,10 +126,10 @@ def test_a_ring_of_another_length_holds_the_same_newest_frames(burn_in: int, tra
     check_shapes(arrays, sizes)
     stride, old_stride = sizes["R"] // sizes["S"], old_sizes["R"] // old_sizes["S"]
     for slot, age in enumerate(old["timing.age"].tolist()):
-        for name in ("recent.values", "recent.base", "recent.level", "recent.clock", "recent.trust"):
+        for name in ("recent.base", "recent.level", "recent.residual", "recent.clock", "recent.trust"):
             before, after = frames_of(old[name][slot], age), frames_of(arrays[name][slot], age)
             assert {f: after[f] for f in after if f in before} == {f: before[f] for f in after if f in before}
-            fresh = np.full_like(arrays[name][slot][0], np.nan if name in ("recent.values", "recent.base") else 0)
+            fresh = np.full_like(arrays[name][slot][0], np.nan if name in ("recent.residual", "recent.base") else 0)
             assert {after[f] for f in after if f not in before} <= {fresh.tobytes()}
         for name in ("recent.start_h", "recent.start_c"):
             before = starts_of(old[name][slot], age, old_stride)
@@ -112,9 +144,10 @@ def test_windows_are_cut_or_filled_at_their_end_so_that_they_begin_with_their_st
     shorter = fitted(engine, with_training(burn_in_frames=1, train_frames=2))
     longer = fitted(engine, with_training(burn_in_frames=9))
     R = layout.axes(with_training(burn_in_frames=1, train_frames=2), 2)["R"]
-    assert R < old["memory.values"].shape[1] < longer["memory.values"].shape[1]
-    np.testing.assert_array_equal(shorter["memory.values"], old["memory.values"][:, :R])
-    np.testing.assert_array_equal(longer["memory.values"][:, :10], old["memory.values"])
+    assert R < old["memory.level"].shape[1] < longer["memory.level"].shape[1]
+    for name in ("memory.level", "memory.residual"):
+        np.testing.assert_array_equal(shorter[name], old[name][:, :R])
+        np.testing.assert_array_equal(longer[name][:, :10], old[name])
     assert (longer["memory.trust"][:, 10:] == 0).all()
     for arrays in (shorter, longer):
         np.testing.assert_array_equal(arrays["memory.h"], old["memory.h"])
@@ -139,16 +172,18 @@ def test_of_foreign_channels_only_numbers_times_and_incidents_are_kept() -> None
     assert not arrays["timing.age"].any()
     assert not arrays["score.judged"].any()
     assert not arrays["hidden.h"].any()
-    assert len(arrays["memory.values"]) == 0
+    assert len(arrays["memory.level"]) == 0
 
 
 def test_a_column_that_the_state_does_not_have_begins_fresh() -> None:
     arrays = state(seasoned())[0]
-    del arrays["score.common"], arrays["memory.spread"], arrays["recent.trust"]
+    del arrays["score.common"], arrays["memory.seen"], arrays["recent.trust"], arrays["pool.weight"]
     todo = fit.change(arrays, ("a", "b"), ("a", "b"), layout.axes(SETTINGS, 2))
-    fresh = {**todo.streams(arrays), **todo.windows(arrays)}
+    fresh = {**todo.streams(arrays), **todo.windows(arrays), **todo.pooled(arrays)}
     assert (fresh["score.common"] == 1).all()
-    assert (fresh["memory.spread"] == 1).all()
+    assert fresh["memory.seen"].shape == arrays["memory.level"].shape
+    assert not fresh["memory.seen"].any()
+    assert fresh["pool.weight"].shape == (1, 3, 2)
     assert fresh["recent.trust"].shape == fresh["recent.level"].shape[:2]
 
 
@@ -169,6 +204,7 @@ def test_nothing_is_changed_in_place() -> None:
     todo = fit.change(arrays, ("a", "b"), ("b", "c"), layout.axes(now, 2))
     todo.streams(arrays)
     todo.windows(arrays)
+    todo.pooled(arrays)
     assert bits(arrays) == before
 
 

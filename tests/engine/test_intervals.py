@@ -1,35 +1,57 @@
-"""Intervals: nine of ten values lie inside, and no forecast is judged before its time has come."""
+"""Intervals: the promised share of values lies inside, on either side, and no forecast is judged before its time."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from streamd.engine.intervals import Intervals
+from streamd.engine.intervals import MEMORY_FRAMES, Intervals, Pool
 
 ONE = np.array([0])
 TRUST = np.ones(1)
+LEARNED = ("judged", "error_square", "multiplier")
 
 
 class Run:
     """Forecasts of 0 for every horizon of one stream and channel, judged as the engine does it."""
 
-    def __init__(self, horizon, coverage=0.9):
-        self.intervals = Intervals({"C": 1, "H": horizon}, slots=1)
-        self.coverage = coverage
+    def __init__(self, horizon, coverages=(0.9,), start=1.0):
+        self.intervals = Intervals({"C": 1, "H": horizon, "W": horizon, "Q": len(coverages)}, slots=1)
+        self.intervals.multiplier[:] = start
+        self.horizon, self.coverages = horizon, coverages
         self.n = 0
-        self.inside = []  # per frame [H], NaN where nothing was judged
+        self.made = []  # bounds of each frame's forecast, [Q, 2, H]
+        self.beyond = []  # per frame [Q, 2, H] 1 where the value lies beyond the bound; NaN where there was none
 
-    def feed(self, value, mean=0.0, trust=TRUST):
-        n = np.array([self.n])
-        errors = self.intervals.errors(ONE, n, np.array([[value]]))
-        half = self.intervals.pending_half[0, self.n % errors.shape[1]]
-        self.inside.append(np.where(np.isfinite(half + errors[0]), np.abs(errors[0]) <= half, np.nan)[:, 0])
-        self.intervals.learn(ONE, n, errors, np.ones_like(errors), trust, self.coverage)
-        half = self.intervals.half_width(ONE, self.coverage)
-        self.intervals.remember(ONE, n, np.full(half.shape, mean), half)
+    def bounds(self):
+        return self.intervals.bounds(ONE, self.intervals.spread(ONE), self.coverages)
+
+    def feed(self, value, trust=TRUST):
+        H, n = self.horizon, np.array([self.n])
+        errors = np.full((1, H, 1), value)
+        errors[:, self.n :] = np.nan  # nothing was forecast before the first frame
+        issued = np.full((len(self.coverages), 2, H), np.nan)
+        for h in range(min(self.n, H)):
+            issued[:, :, h] = self.made[-1 - h][:, :, h]
+        outside = np.stack([value < issued[:, 0], value > issued[:, 1]], axis=1)
+        self.beyond.append(np.where(np.isfinite(issued + value), outside, np.nan))
+        self.intervals.learn(ONE, n, errors, np.ones_like(errors), trust, self.coverages)
+        bounds = self.bounds()
+        self.intervals.remember(ONE, n, bounds)
+        self.made.append(bounds[0, ..., 0])
         self.n += 1
-        return errors[0, :, 0]
+
+    def outside(self, since):
+        """Share of values beyond each bound, [Q, 2, H]."""
+        return np.nanmean(np.array(self.beyond)[since:], axis=0)
+
+    def coverage(self, since=200):
+        """Share of values inside each interval, [Q, H]."""
+        return 1.0 - self.outside(since).sum(axis=1)
+
+    @property
+    def width(self):
+        return float(np.diff(self.bounds()[0, 0, :, 0, 0]).item())
 
 
 def normal(generator, count):
@@ -53,48 +75,68 @@ def test_nine_of_ten_values_lie_inside_at_every_horizon(draw):
     run = Run(horizon=12)
     for value in draw(np.random.default_rng(0), 4000).tolist():
         run.feed(value)
-    coverage = np.nanmean(np.array(run.inside)[200:], axis=0)
-    assert (np.abs(coverage - 0.9) <= 0.02).all(), coverage
+    assert (np.abs(run.coverage() - 0.9) <= 0.02).all(), run.coverage()
 
 
-@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.98])
-def test_the_wanted_share_is_the_one_that_is_held(coverage):
-    run = Run(horizon=2, coverage=coverage)
+@pytest.mark.parametrize("coverages", [(0.5,), (0.8,), (0.98,), (0.5, 0.9, 0.99)])
+def test_the_wanted_shares_are_those_that_are_held(coverages):
+    run = Run(horizon=2, coverages=coverages)
     for value in normal(np.random.default_rng(1), 4000).tolist():
         run.feed(value)
-    assert np.abs(np.nanmean(np.array(run.inside)[200:], axis=0) - coverage).max() <= 0.02
+    assert np.abs(run.coverage() - np.array(coverages)[:, None]).max() <= 0.02
+
+
+def test_errors_that_lean_to_one_side_have_as_many_beyond_either_bound():
+    run = Run(horizon=2)
+    for value in np.random.default_rng(7).exponential(size=5000).tolist():
+        run.feed(value - 0.5)
+    lower, upper = -run.bounds()[0, 0, 0, :, 0], run.bounds()[0, 0, 1, :, 0]
+    assert (upper > 2 * lower).all()
+    np.testing.assert_allclose(run.outside(1000), 0.05, atol=0.015)
+
+
+def test_a_wider_interval_holds_the_narrower_ones_whatever_was_learned():
+    intervals = Intervals({"C": 2, "H": 3, "W": 3, "Q": 3}, slots=5)
+    intervals.multiplier[:] = np.random.default_rng(0).uniform(0.05, 50, intervals.multiplier.shape)
+    bounds = intervals.bounds(np.arange(5), np.ones((5, 3, 2)), (0.5, 0.9, 0.99))
+    assert bounds.shape == (5, 3, 2, 3, 2)
+    assert (bounds[:, :, 0] < 0).all()
+    assert (bounds[:, :, 1] > 0).all()
+    assert (np.diff(np.abs(bounds), axis=1) >= 0).all()
 
 
 def test_the_width_follows_the_noise():
     run = Run(horizon=1)
     for value in normal(np.random.default_rng(2), 500).tolist():
         run.feed(value)
-    calm = run.intervals.half_width(ONE, 0.9).item()
-    assert calm == pytest.approx(1.645, rel=0.3)
+    calm = run.width
+    assert calm == pytest.approx(2 * 1.645, rel=0.3)
     for value in (10 * normal(np.random.default_rng(3), 500)).tolist():
         run.feed(value)
-    assert run.intervals.half_width(ONE, 0.9).item() == pytest.approx(10 * calm, rel=0.5)
+    assert run.width == pytest.approx(10 * calm, rel=0.5)
 
 
-def test_a_forecast_is_judged_when_its_time_has_come_and_not_before():
-    """Forecast n for n + h says 100 n + h, so each error tells which forecast was judged."""
+def test_a_forecast_is_judged_by_its_own_bounds_when_its_time_has_come_and_not_before():
+    """One forecast of one step is given bounds that any value lies beyond: one multiplier moves, once, in its frame."""
     H = 4
-    intervals = Intervals({"C": 1, "H": H}, slots=1)
-    for n in range(12):
-        at = np.array([n])
-        errors = intervals.errors(ONE, at, np.zeros((1, 1)))
-        for h in range(1, H + 1):
-            expected = -(100.0 * (n - h) + h) if n - h >= 0 else np.nan
-            np.testing.assert_equal(errors[0, h - 1, 0], expected)
-        mean = (100.0 * n + np.arange(1, H + 1))[None, :, None]
-        intervals.remember(ONE, at, mean, np.ones_like(mean))
+    for made, step in ((3, 1), (3, 4), (6, 2)):
+        intervals = Intervals({"C": 1, "H": H, "W": H, "Q": 1}, slots=1)
+        for n in range(12):
+            errors = np.zeros((1, H, 1))
+            before = intervals.multiplier.copy()
+            intervals.learn(ONE, np.array([n]), errors, np.ones_like(errors), TRUST, (0.9,))
+            grown = np.argwhere(intervals.multiplier > before).tolist()
+            assert grown == ([[0, 0, side, step - 1, 0] for side in (0, 1)] if n == made + step else [])
+            bounds = np.broadcast_to(np.array([-1.0, 1.0])[:, None, None], (1, 1, 2, H, 1)).copy()
+            if n == made:
+                bounds[0, 0, :, step - 1, 0] = [0.5, -0.5]
+            intervals.remember(ONE, np.array([n]), bounds)
 
 
 def test_no_width_is_known_before_a_forecast_of_that_horizon_was_judged():
     run = Run(horizon=3)
     for n in range(5):
-        half = run.intervals.half_width(ONE, 0.9)[0, :, 0]
-        assert np.isfinite(half).tolist() == [n >= 1 + h for h in range(1, 4)]
+        assert np.isfinite(run.bounds()[0, 0]).all(axis=(0, 2)).tolist() == [n >= 1 + h for h in range(1, 4)]
         run.feed(float(n % 2))
 
 
@@ -102,18 +144,18 @@ def test_a_missing_value_judges_nothing():
     run = Run(horizon=2)
     for value in normal(np.random.default_rng(0), 50).tolist():
         run.feed(value)
-    learned = ("judged", "error_square", "multiplier")
-    before = {name: getattr(run.intervals, name).copy() for name in learned}
-    assert np.isnan(run.feed(np.nan)).all()
-    for name in learned:
+    before = {name: getattr(run.intervals, name).copy() for name in LEARNED}
+    run.feed(np.nan)
+    for name in LEARNED:
         np.testing.assert_array_equal(getattr(run.intervals, name), before[name])
 
 
-def test_a_gap_of_missing_values_judges_none_of_the_forecasts_made_for_it_later():
+def test_a_forecast_that_had_no_bounds_moves_none_of_them():
     run = Run(horizon=2)
-    for value in (1.0, 1.0, np.nan, np.nan, np.nan):
-        run.feed(value, mean=np.nan if np.isnan(value) else 0.0)
-    assert np.isnan(run.feed(1.0)).all()
+    run.feed(1.0)
+    run.feed(5.0)  # judges the first forecast, which was made when no error was known
+    assert run.intervals.judged[0, :, 0].tolist() == [1, 0]
+    assert (run.intervals.multiplier == 1).all()
 
 
 @pytest.mark.parametrize("spike", [1e3, 1e30, -1e100])
@@ -124,41 +166,92 @@ def test_a_spike_widens_the_interval_by_little_and_not_for_long(spike):
         calm.feed(value)
         run.feed(spike if n == 400 else value)
         if n == 400:
-            assert run.intervals.half_width(ONE, 0.9).item() < 3 * calm.intervals.half_width(ONE, 0.9).item()
-    widths = [each.intervals.half_width(ONE, 0.9).item() for each in (run, calm)]
-    assert widths[0] == pytest.approx(widths[1], rel=0.05)
+            assert run.width < 3 * calm.width
+    assert run.width == pytest.approx(calm.width, rel=0.05)
 
 
-def test_a_frame_that_is_not_trusted_moves_the_width_less():
-    def width_after(trust):
+def test_a_frame_that_is_not_trusted_moves_the_usual_error_less():
+    def spread_after(trust):
         run = Run(horizon=1)
         for value in normal(np.random.default_rng(5), 200).tolist():
             run.feed(value)
-        before = run.intervals.half_width(ONE, 0.9).item()
+        before = run.intervals.spread(ONE).item()
         for _ in range(5):
             run.feed(6.0, trust=np.array([trust]))
-        return run.intervals.half_width(ONE, 0.9).item() / before
+        return run.intervals.spread(ONE).item() / before
 
-    assert width_after(0.0) == 1.0
-    assert 0.0 < width_after(0.1) - 1.0 < 0.2 * (width_after(1.0) - 1.0)
+    assert spread_after(0.0) == 1.0
+    assert 0.0 < spread_after(0.1) - 1.0 < 0.2 * (spread_after(1.0) - 1.0)
 
 
 def test_errors_that_were_nothing_give_way_to_errors_of_the_usual_size():
     run = Run(horizon=1)
     for _ in range(1000):
         run.feed(0.0)
-    assert run.intervals.half_width(ONE, 0.9).item() == 0.0
+    assert run.width == 0.0
     for value in normal(np.random.default_rng(6), 500).tolist():
         run.feed(value)
-    assert np.mean(run.inside[-200:]) == pytest.approx(0.9, abs=0.05)
+    assert run.coverage(1300).item() == pytest.approx(0.9, abs=0.05)
 
 
 def test_streams_of_one_batch_do_not_touch_each_other():
-    intervals = Intervals({"C": 1, "H": 2}, slots=3)
+    intervals = Intervals({"C": 1, "H": 2, "W": 2, "Q": 1}, slots=3)
     slots, n = np.array([2, 0]), np.array([5, 4])
-    mean = np.array([[[1.0], [2.0]], [[3.0], [4.0]]])
-    intervals.remember(slots, n, mean, mean)
-    assert np.isnan(intervals.pending_mean[1]).all()
-    errors = intervals.errors(slots, n + 1, np.zeros((2, 1)))
-    np.testing.assert_array_equal(errors[:, 0, 0], [-1.0, -3.0])
-    assert intervals.multiplier.shape == (3, 2, 1)
+    bounds = np.arange(8.0).reshape(2, 1, 2, 2, 1) * 0 + np.array([-1.0, 1.0])[:, None, None]
+    intervals.remember(slots, n, bounds)
+    assert np.isnan(intervals.issued[1]).all()
+    errors = np.array([9.0, -9.0])[:, None, None] * np.ones((2, 2, 1))
+    intervals.learn(slots, n + 1, errors, np.ones_like(errors), np.ones(2), (0.9,))
+    grown = intervals.multiplier[:, 0, :, 0, 0] > 1
+    assert grown.tolist() == [[True, False], [False, False], [False, True]]
+    assert intervals.judged[:, 0, 0].tolist() == [1, 0, 1]
+
+
+# --- what the group knows ---
+
+SIZES = {"C": 1, "H": 2, "W": 2, "Q": 1}
+
+
+def settled(pool, spread, multiplier, times=1, judged=MEMORY_FRAMES):
+    """Take in one stream that has judged so many forecasts."""
+    for _ in range(times):
+        shape = (1, 2, 1)
+        pool.learn(np.full(shape, spread), np.full(shape, judged), np.full((1, 1, 2, 2, 1), multiplier))
+
+
+def test_an_empty_pool_adds_nothing():
+    pool = Pool(SIZES, slots=1)
+    assert (pool.begin() == 1.0).all()
+    own = np.array([[[np.nan], [3.0]]])
+    np.testing.assert_array_equal(pool.spread(own, np.array([[[0.0], [5.0]]])), own)
+
+
+def test_a_new_stream_begins_with_what_the_group_has_learned():
+    pool = Pool(SIZES, slots=1)
+    settled(pool, 4.0, 1.5, times=50)
+    np.testing.assert_allclose(pool.begin(), 1.5)
+    nothing = np.full((1, 2, 1), np.nan)
+    np.testing.assert_allclose(pool.spread(nothing, np.zeros((1, 2, 1))), 4.0)
+
+
+def test_a_stream_that_knows_itself_owes_the_group_nothing_and_one_in_between_something():
+    pool = Pool(SIZES, slots=1)
+    settled(pool, 4.0, 1.5, times=50)
+    own = np.full((1, 2, 1), 1.0)
+    spreads = [pool.spread(own, np.full((1, 2, 1), judged))[0, 0, 0] for judged in (1.0, 5.0, 15.0, MEMORY_FRAMES)]
+    assert spreads[-1] == 1.0
+    assert 4.0 > spreads[0] > spreads[1] > spreads[2] > 1.0
+
+
+def test_a_stream_that_does_not_know_itself_yet_teaches_the_group_nothing():
+    pool = Pool(SIZES, slots=1)
+    settled(pool, 4.0, 1.5, judged=MEMORY_FRAMES - 1)
+    settled(pool, 0.0, 1.5)  # a constant has no usual error that anyone else could begin with
+    assert not pool.weight.any()
+
+
+def test_the_group_follows_when_its_streams_change_and_large_units_do_not_rule_small_ones():
+    pool = Pool(SIZES, slots=1)
+    settled(pool, 1.0, 1.0, times=100)
+    settled(pool, 100.0, 1.0, times=100)
+    assert np.exp(pool.log_spread)[0, 0, 0] == pytest.approx(10.0)

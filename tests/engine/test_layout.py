@@ -18,9 +18,9 @@ def test_the_parts_are_those_of_an_engine() -> None:
 def test_the_axes_are_those_of_an_engines_arrays() -> None:
     engine = small_engine()
     sizes = layout.axes(SETTINGS, 2)
-    for part in (*engine._parts().values(), engine.memory):
+    for part in (*engine._parts().values(), engine.memory, engine.pool):
         assert part.sizes == sizes
-    assert engine.learner.shape == layout.network_shape(sizes) == Shape(2, PLANES, CLOCK, 3, 4, 2)
+    assert engine.learner.shape == layout.network_shape(sizes) == Shape(2, len(PLANES), CLOCK, 3, 4, 2)
 
 
 @pytest.mark.parametrize("burn_in", [1, 8, 9])

@@ -20,7 +20,7 @@ from streamd.model.training import Candidate, Job, train
 
 H, R, S, C = 2, 12, 3, 2
 SIZES = {"C": C, "H": H, "R": R, "S": S, "L": 1, "K": 4}
-SHAPE = Shape(channels=C, planes=PLANES, extras=CLOCK, horizon=H, hidden=4, layers=1)
+SHAPE = Shape(channels=C, planes=len(PLANES), extras=CLOCK, horizon=H, hidden=4, layers=1)
 SETTINGS = Training(every_frames=10, lag_frames=4, windows=3, steps=2, burn_in_frames=4, train_frames=6)
 
 
@@ -48,14 +48,19 @@ def filled(count=10):
     """A memory of windows of noise whose targets are known; window i is marked by a cell state of i."""
     generator = np.random.Generator(np.random.PCG64(0))
     recent, memory = Recent(SIZES, slots=1), Memory(SIZES, slots=24)
-    for name in ("values", "base", "level", "change", "seen", "clock", "trust"):
+    for name in ("base", *PLANES, "clock", "residual"):
         array = getattr(recent, name)
         array[:] = generator.normal(size=array.shape)
     recent.trust[:] = 1.0
     for number in range(count):
         recent.start_c[:] = number
-        memory.add(recent, np.array([0]), np.array([R - 1]), np.ones((1, H, C)), generator)
+        memory.add(recent, np.array([0]), np.array([R - 1]), generator)
     return memory
+
+
+def calm():
+    """No stream has drifted: recent windows are not preferred."""
+    return 0.0
 
 
 def run(learner, frames, memory=None, streams=1, after=0):
@@ -66,7 +71,7 @@ def run(learner, frames, memory=None, streams=1, after=0):
         if learner.waits(frame - 1):
             events.append((frame, learner.install().reason))
         before = learner._job
-        learner.begin(frame, streams, memory)
+        learner.begin(frame, streams, memory, calm)
         if learner._job is not before:
             events.append((frame, "begun"))
     return events
@@ -157,6 +162,25 @@ def test_a_job_has_a_batch_for_each_step_and_none_holds_what_is_held_back():
             assert not held_back & {*windows.c[:, 0, 0].tolist()}
 
 
+def test_after_a_drift_a_job_is_of_recent_windows_and_nobody_is_asked_before_one_is_due():
+    trainer = Recorder(better)
+    learner, memory = make(trainer), filled(24)  # rows from 12 on are of the oldest windows
+    asked = []
+
+    def drifted():
+        asked.append(learner._job)
+        return 1.0
+
+    for frame in range(1, 40):
+        if learner.waits(frame - 1):
+            learner.install()
+        learner.begin(frame, 1, memory, drifted)
+    assert len(trainer.jobs) == len(asked) == 4
+    for job in trainer.jobs:
+        for windows in job.batches:
+            assert (windows.c[:, 0, 0] >= 12).all()
+
+
 def test_a_better_candidate_is_taken_with_its_optimizer_and_the_next_job_goes_on_from_it():
     trainer = Recorder(better)
     learner = make(trainer)
@@ -219,10 +243,10 @@ def test_hidden_states_are_stale_when_the_weights_have_moved_far_and_not_before(
     run(learner, 6)
     assert learner.generation == 0
     learner.install_at = 0
-    learner.begin(1000, 1, filled())
+    learner.begin(1000, 1, filled(), calm)
     learner.install()
     assert learner.generation == 1, "small steps add up"
-    learner.begin(2000, 1, filled())
+    learner.begin(2000, 1, filled(), calm)
     learner.install()
     assert learner.generation == 1, "and are counted from there anew"
 
@@ -236,7 +260,7 @@ def test_widening_forgets_the_job_under_way_and_trains_the_wider_network_at_once
     memory.widen({"C": 3})
     assert learner.shape.channels == 3
     assert not learner.waits(10**9)
-    learner.begin(4, 1, memory)
+    learner.begin(4, 1, memory, calm)
     assert trainer.jobs[-1].shape == learner.shape
     assert trainer.jobs[-1].optimizer.first["w_head"].shape == (H * 3, 4)
     learner.install()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.engine.features import CLOCK, LIMIT
+from streamd.engine.features import CLOCK, LIMIT, PLANES, Inputs
 from streamd.engine.memory import FRAME_ARRAYS, HELD_BACK, Memory
 from streamd.engine.recent import Recent
 
@@ -20,12 +20,13 @@ def random(seed=0):
 
 
 def numbered(count, slots=SLOTS, seed=0):
-    """A memory that so many windows were put into, window i marked by a spread of i; the ids in its rows, -1: none."""
+    """A memory that so many windows were put into, window i marked by a trust of i; the ids in its rows, -1: none."""
     memory, generator = Memory(SIZES, slots), random(seed)
     recent = Recent(SIZES, slots=1)
     for number in range(count):
-        memory.add(recent, np.array([0]), np.array([R - 1]), np.full((1, H, C), 1.0 + number), generator)
-    ids = memory.spread[:, 0, 0].astype(int) - 1
+        recent.trust[:] = number
+        memory.add(recent, np.array([0]), np.array([R - 1]), generator)
+    ids = memory.trust[:, 0].astype(int)
     ids[min(count, slots) :] = -1
     return memory, ids
 
@@ -40,72 +41,68 @@ class Streams:
         self.frames = []  # [n][array name] -> [2, ...]
         self.ends = []  # (slot, n) of each window in order
         slots = np.array([0, 1])
-        base = np.full((2, C), np.nan)
         for number in range(frames):
             n = np.full(2, number)
-            values = generator.normal(size=(2, C))
-            values[generator.random((2, C)) < 0.2] = np.nan
-            base = np.where(np.isnan(values), base, values)
-            planes = generator.normal(size=(3, 2, C)).astype(np.float32)
+            planes = dict(zip(PLANES, generator.normal(size=(len(PLANES), 2, C)).astype(np.float32), strict=True))
             clock = generator.normal(size=(2, CLOCK)).astype(np.float32)
+            residual = generator.normal(0, LIMIT / 2, size=(2, H, C)).astype(np.float32)
+            residual[generator.random(residual.shape) < 0.2] = np.nan
             trust = generator.choice([0.125, 1.0], size=2)
             h, c = generator.normal(size=(2, 2, L, K)).astype(np.float32)
             self.recent.mark(slots, n, h, c)
-            self.recent.record(slots, n, values, base, *planes, clock, trust)
-            arrays = (values, base, *planes, clock, trust)
-            self.frames.append(dict(zip(FRAME_ARRAYS, arrays, strict=True)) | {"h": h, "c": c})
+            self.recent.record(slots, n, np.zeros((2, C)), Inputs(**planes, clock=clock), residual, trust)
+            self.frames.append({**planes, "clock": clock, "residual": residual, "trust": trust, "h": h, "c": c})
             if (number + 1) % self.recent.stride == 0 and number + 1 >= R:
-                self.spread = 0.5 + generator.random((2, H, C))
-                self.memory.add(self.recent, slots, n, self.spread, generator)
-                self.ends += [(slot, number, self.spread[slot]) for slot in (0, 1)]
+                self.memory.add(self.recent, slots, n, generator)
+                self.ends += [(slot, number) for slot in (0, 1)]
 
 
 def test_a_window_holds_its_frames_in_order_and_the_state_before_the_first():
     streams = Streams(28)
     assert len(streams.ends) == streams.memory.added == 2 * 5
-    for row, (slot, end, spread) in enumerate(streams.ends):
+    for row, (slot, end) in enumerate(streams.ends):
         numbers = range(end - R + 1, end + 1)
         for name in FRAME_ARRAYS:
             expected = np.array([streams.frames[n][name][slot] for n in numbers])
             np.testing.assert_array_equal(getattr(streams.memory, name)[row], expected)
         np.testing.assert_array_equal(streams.memory.h[row], streams.frames[numbers[0]]["h"][slot])
         np.testing.assert_array_equal(streams.memory.c[row], streams.frames[numbers[0]]["c"][slot])
-        np.testing.assert_array_equal(streams.memory.spread[row], spread)
 
 
-def test_targets_are_the_changes_that_came_and_weigh_what_both_ends_are_trusted():
+def test_targets_are_what_the_mix_turned_out_to_be_off_and_weigh_what_both_ends_are_trusted():
     streams = Streams(28, seed=1)
     rows = np.array([0, 3, 7, 8])
     windows = streams.memory.windows(rows)
-    assert windows.x.shape == (len(rows), T, 3 * C + CLOCK)
+    assert windows.x.shape == (len(rows), T, len(PLANES) * C + CLOCK)
     assert windows.target.shape == windows.weight.shape == (len(rows), T, H, C)
-    unknown = 0
+    unknown = beyond = 0
     for w, row in enumerate(rows):
-        slot, end, spread = streams.ends[row]
+        slot, end = streams.ends[row]
         first = end - R + 1
         for t in range(T):
             frame = streams.frames[first + t]
-            planes = [frame[name][slot] for name in ("level", "change", "seen", "clock")]
+            planes = [frame[name][slot] for name in (*PLANES, "clock")]
             np.testing.assert_array_equal(windows.x[w, t], np.concatenate(planes))
             for h in range(1, H + 1):
                 later = streams.frames[first + t + h]
                 for c in range(C):
-                    change = later["values"][slot, c] - frame["base"][slot, c]
+                    residual = later["residual"][slot, h - 1, c]
                     target, weight = windows.target[w, t, h - 1, c], windows.weight[w, t, h - 1, c]
-                    if np.isnan(change):
+                    if np.isnan(residual):
                         unknown += 1
                         assert (target, weight) == (0.0, 0.0)
                     else:
-                        assert target == pytest.approx(np.clip(change / spread[h - 1, c], -LIMIT, LIMIT), rel=1e-6)
+                        beyond += abs(residual) > LIMIT
+                        assert target == np.clip(residual, -LIMIT, LIMIT)
                         assert weight == pytest.approx(frame["trust"][slot] * later["trust"][slot])
     assert unknown > 10
+    assert beyond > 1
 
 
 def test_what_the_trainer_gets_is_finite_and_bounded_whatever_was_measured():
     streams = Streams(28)
-    streams.memory.values[:] = 1e100
-    streams.memory.base[:] = -1e100
-    streams.memory.spread[:] = 1e-12
+    streams.memory.residual[:, ::2] = np.inf
+    streams.memory.residual[:, 1::2] = -1e38
     windows = streams.memory.windows(np.arange(8))
     assert np.abs(windows.target).max() == LIMIT
     for array in (windows.x, windows.h, windows.c, windows.target, windows.weight):
@@ -163,7 +160,7 @@ def test_the_held_back_windows_are_the_newest_and_are_never_sampled():
         assert ids[held_back].tolist() == list(range(count - 1, max(count - 1 - HELD_BACK, -1), -1))
         assert memory.ready == (count > HELD_BACK)
         if memory.ready:
-            drawn = memory.sample(200, generator)
+            drawn = memory.sample(200, generator, favour=0.0)
             assert not {*drawn.tolist()} & {*held_back.tolist()}
             assert (ids[drawn] >= 0).all()
 
@@ -171,11 +168,19 @@ def test_the_held_back_windows_are_the_newest_and_are_never_sampled():
 def test_half_of_a_sample_is_old_as_soon_as_there_are_old_windows():
     generator = random()
     memory, _ = numbered(SLOTS // 2)
-    assert (memory.sample(50, generator) < SLOTS // 2).all()
+    assert (memory.sample(50, generator, favour=0.0) < SLOTS // 2).all()
     memory, _ = numbered(100)
-    drawn = memory.sample(1000, generator)
+    drawn = memory.sample(1000, generator, favour=0.0)
     assert (drawn >= SLOTS // 2).sum() == 500
     assert set(drawn.tolist()) == set(range(SLOTS)) - set(memory.held_back().tolist())
+
+
+def test_fewer_of_a_sample_are_old_the_more_the_recent_are_favoured():
+    memory, _ = numbered(100)
+    old = [
+        int((memory.sample(1000, random(), favour=favour) >= SLOTS // 2).sum()) for favour in (0.0, 0.25, 0.5, 0.9, 1.0)
+    ]
+    assert old == [500, 375, 250, 50, 0]
 
 
 def test_the_rows_that_are_about_to_change_are_told_before():
@@ -188,8 +193,10 @@ def test_the_rows_that_are_about_to_change_are_told_before():
             np.testing.assert_array_equal(array, before[name])
         told.extend(rows.tolist())
 
-    memory.add(recent, np.array([0]), np.array([R - 1]), np.full((1, H, C), 99.0), random(), keep)
-    changed = np.flatnonzero((memory.spread != before["spread"]).any(axis=(1, 2)))
+    recent.trust[:] = 99.0
+    memory.add(recent, np.array([0]), np.array([R - 1]), random(), keep)
+    changed = np.flatnonzero((memory.trust != before["trust"]).any(axis=1))
+    assert (memory.trust == 99.0).any()
     assert set(changed.tolist()) <= set(told)
     assert told
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamd.engine.features import CLOCK
+from streamd.engine.features import CLOCK, PLANES, Inputs
 from streamd.engine.recent import Recent
 
 H, R, S, C, L, K = 3, 8, 4, 2, 1, 2
 SIZES = {"C": C, "H": H, "R": R, "S": S, "L": L, "K": K}
 
 
-def record(recent, slots, n, values, base=None):
-    """Put frames in with inputs that say their number."""
+def record(recent, slots, n, base):
+    """Put frames in whose inputs and residuals say their number, those of each plane a hundred more."""
     slots, n = np.array(slots), np.array(n)
-    values = np.array(values, float)
-    marks = np.broadcast_to(n[:, None].astype(np.float32), values.shape)
+    marks = np.broadcast_to(n[:, None].astype(np.float32), (len(n), C))
+    planes = {name: marks + 100 * place for place, name in enumerate(PLANES)}
     clock = np.broadcast_to(n[:, None].astype(np.float32), (len(n), CLOCK))
-    recent.record(
-        slots, n, values, values if base is None else np.array(base, float), marks, marks, marks, clock, n * 1.0
-    )
+    residual = np.broadcast_to(-n[:, None, None].astype(np.float32), (len(n), H, C))
+    recent.record(slots, n, np.array(base, float), Inputs(**planes, clock=clock), residual, n * 1.0)
 
 
 def test_changes_are_against_what_was_known_so_many_frames_ago():
@@ -37,7 +36,7 @@ def test_changes_are_against_what_was_known_so_many_frames_ago():
 def test_changes_skip_missing_values_by_the_last_one_known():
     recent = Recent(SIZES, slots=1)
     record(recent, [0], [0], [[1.0, 5.0]])
-    record(recent, [0], [1], [[np.nan, 6.0]], base=[[1.0, 6.0]])
+    record(recent, [0], [1], [[1.0, 6.0]])  # the first was missing
     changes = recent.changes(np.array([0]), np.array([2]), np.array([[4.0, np.nan]]))
     np.testing.assert_array_equal(changes[0], [[3.0, np.nan], [3.0, np.nan], [np.nan, np.nan]])
 
@@ -46,19 +45,30 @@ def test_a_frame_lies_where_its_number_says_until_the_ring_comes_round():
     recent = Recent(SIZES, slots=2)
     for n in range(2 * R + 3):
         record(recent, [1], [n], [[n, -n]])
-    kept = {int(value) for value in recent.values[1, :, 0]}
+    kept = {int(value) for value in recent.base[1, :, 0]}
     assert kept == set(range(R + 3, 2 * R + 3))
     for n in kept:
         assert recent.level[1, n % R, 0] == recent.clock[1, n % R, 0] == recent.trust[1, n % R] == n
-    assert np.isnan(recent.values[0]).all()
+        assert (recent.residual[1, n % R] == -n).all()
+    assert np.isnan(recent.base[0]).all()
+    assert np.isnan(recent.residual[0]).all()
 
 
 def test_frames_of_streams_at_different_numbers_share_a_batch():
     recent = Recent(SIZES, slots=3)
     record(recent, [2, 0], [9, 4], [[1.0, 2.0], [3.0, 4.0]])
-    assert recent.values[2, 9 % R].tolist() == [1.0, 2.0]
-    assert recent.values[0, 4].tolist() == [3.0, 4.0]
-    assert np.isfinite(recent.values).sum() == 4
+    assert recent.base[2, 9 % R].tolist() == [1.0, 2.0]
+    assert recent.base[0, 4].tolist() == [3.0, 4.0]
+    assert np.isfinite(recent.base).sum() == 4
+
+
+def test_what_the_network_saw_comes_back_plane_by_plane():
+    recent = Recent(SIZES, slots=2)
+    for n in range(5):
+        record(recent, [1], [n], [[0.0, 0.0]])
+    planes = [100.0 * place for place in range(len(PLANES)) for _ in range(C)]
+    expected = [[n + mark for mark in planes] + [n] * CLOCK for n in (4, 2)]
+    np.testing.assert_array_equal(recent.inputs(np.array([1, 1]), np.array([4, 2])), expected)
 
 
 def test_a_state_is_kept_where_a_stride_begins_and_nowhere_else():

@@ -11,17 +11,19 @@ ONE = np.array([0])
 H = 3
 
 
-def feed(series, scale=None, weight=1.0):
+def feed(series, scale=None, weight=1.0, haste=0.0):
     """One stream, one channel: the scale after a series; NaN where missing. Changes over 1..H steps go along.
 
-    `weight` is one for all frames, or one for each.
+    `weight` is one for all frames, or one for each; so is `haste`.
     """
     scale = Scale({"C": 1, "H": H}, slots=1) if scale is None else scale
     series = np.asarray(series, float)
     weights = np.broadcast_to(weight, series.shape)
-    for n, (value, weight) in enumerate(zip(series, weights, strict=True)):
+    hastes = np.broadcast_to(haste, series.shape)
+    for n, (value, weight, hurry) in enumerate(zip(series, weights, hastes, strict=True)):
         before = [series[n - h] if n >= h else np.nan for h in range(1, H + 1)]
-        scale.learn(ONE, np.array([[value]]), (value - np.array(before))[None, :, None], np.full(1, weight))
+        changes = (value - np.array(before))[None, :, None]
+        scale.learn(ONE, np.array([[value]]), changes, np.full(1, weight), np.full(1, hurry))
     return scale
 
 
@@ -73,6 +75,19 @@ def test_a_frame_that_is_not_trusted_teaches_less_but_a_fresh_channel_learns_in_
     trusted, doubted = feed(shifted), feed(shifted, weight=np.repeat([1.0, 0.1], [500, 200]))
     assert 0 < doubted.mean[0, 0] < 0.2 * trusted.mean[0, 0]
     assert feed(noise(29), weight=0.0).spread(ONE)[0, 0] == pytest.approx(feed(noise(29)).spread(ONE)[0, 0])
+
+
+def test_right_after_a_drift_what_is_usual_is_learned_faster():
+    wider = np.r_[noise(3000), 3.0 + 2.0 * noise(300)]
+    haste = np.repeat([0.0, 1.0], [3000, 300])
+    slow, fast = feed(wider), feed(wider, haste=haste)
+    for found in (
+        (slow.mean, fast.mean),
+        (slow.spread(ONE), fast.spread(ONE)),
+        (slow.step_spread(ONE), fast.step_spread(ONE)),
+    ):
+        assert (found[0] < found[1]).all()
+    assert fast.mean[0, 0] > 2.0 > slow.mean[0, 0]
 
 
 def test_missing_values_change_nothing():

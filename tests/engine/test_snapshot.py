@@ -113,12 +113,12 @@ def test_an_engine_goes_on_from_a_snapshot_as_the_one_that_it_was_taken_from() -
 
 def test_only_used_rows_of_the_replay_memory_are_saved() -> None:
     engine = small_engine()
-    assert len(engine.state_dict()[0]["memory.values"]) == 0
+    assert len(engine.state_dict()[0]["memory.level"]) == 0
     added = []
     for batch in Plant(3).batches(40):
         engine.apply(batch)
         added.append(engine.memory.added)
-        assert len(engine.state_dict()[0]["memory.values"]) == min(engine.memory.added, engine.memory.slots)
+        assert len(engine.state_dict()[0]["memory.level"]) == min(engine.memory.added, engine.memory.slots)
     assert any(0 < count < engine.memory.slots for count in added)
 
 

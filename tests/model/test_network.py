@@ -18,9 +18,10 @@ SHAPES = [
 
 
 def random_weights(shape, seed=0):
-    """Weights as after long training: the head is not zero."""
+    """Weights as after long training: neither the head nor the skip is zero."""
     generator = torch.Generator().manual_seed(seed)
     weights = network.init(shape, seed)
+    weights["w_skip"] = torch.randn(shape.horizon, shape.planes, shape.channels, generator=generator)
     weights["w_head"] = torch.randn(shape.outputs, shape.hidden, generator=generator)
     weights["b_head"] = torch.randn(shape.outputs, generator=generator)
     return weights
@@ -53,7 +54,7 @@ def at_once(weights, shape, x, h, c):
     h, c = (torch.from_numpy(state).transpose(0, 1).contiguous() for state in (h, c))
     with torch.inference_mode():
         top, h, c = network.unroll(weights, shape, torch.from_numpy(x), h, c)
-        out = network.head(weights, shape, top)
+        out = network.head(weights, shape, top, torch.from_numpy(x))
     return out.numpy(), h.transpose(0, 1).numpy(), c.transpose(0, 1).numpy()
 
 
@@ -98,6 +99,23 @@ def test_a_fresh_network_corrects_nothing(shape):
     out, h, _ = network.step(network.init(shape, 3), shape, random_inputs(shape, 5, 1)[:, 0], *random_state(shape, 5))
     assert not out.any()
     assert h.any(), "its state moves all the same"
+
+
+def test_beside_the_head_each_channel_is_corrected_from_its_own_inputs_alone():
+    shape = SHAPES[1]
+    weights = network.init(shape, 0)
+    weights["w_skip"] = random_weights(shape)["w_skip"]
+    x = random_inputs(shape, 6, 1)[:, 0]
+    h, c = random_state(shape, 6)
+    out, _, _ = network.step(weights, shape, x, h, c)
+    planes = x[:, : shape.planes * shape.channels].reshape(6, shape.planes, shape.channels)
+    np.testing.assert_allclose(out, np.einsum("bpc,hpc->bhc", planes, weights["w_skip"].numpy()), rtol=1e-4, atol=1e-5)
+    other = x.copy()
+    other[:, 1 : shape.planes * shape.channels : shape.channels] += 3.0  # of the second channel
+    other[:, shape.planes * shape.channels :] = 9.0
+    moved = network.step(weights, shape, other, h, c)[0] != out
+    assert moved[:, :, 1].all()
+    assert not moved[:, :, [0, 2]].any()
 
 
 def test_fresh_weights_follow_from_shape_and_seed_alone():
@@ -145,14 +163,15 @@ def test_a_widened_network_can_learn_of_its_new_channels():
     old, new = SHAPES[1], Shape(channels=4, planes=3, extras=5, horizon=4, hidden=8, layers=2)
     wide = {name: t.clone().requires_grad_(True) for name, t in network.widen(random_weights(old), old, new).items()}
     h = c = torch.zeros(2, 1, 8)
-    top, _, _ = network.unroll(
-        wide, new, torch.randn(1, 5, new.inputs, generator=torch.Generator().manual_seed(0)), h, c
-    )
-    network.head(wide, new, top).square().add(network.head(wide, new, top)).sum().backward()
+    x = torch.randn(1, 5, new.inputs, generator=torch.Generator().manual_seed(0))
+    top, _, _ = network.unroll(wide, new, x, h, c)
+    out = network.head(wide, new, top, x)
+    out.square().add(out).sum().backward()
     inputs_of_new = wide["w_ih_0"].grad[:, [3, 7, 11]]
     heads_of_new = wide["w_head"].grad.view(4, 4, 8)[:, 3]
     assert inputs_of_new.abs().max() > 0
     assert heads_of_new.abs().max() > 0
+    assert wide["w_skip"].grad[:, :, 3].abs().min() > 0
 
 
 def test_gradient_reaches_every_weight_that_is_not_behind_a_zero_head():
@@ -161,7 +180,7 @@ def test_gradient_reaches_every_weight_that_is_not_behind_a_zero_head():
     x, (h, c) = random_inputs(shape, 3, 6), random_state(shape, 3)
     h, c = (torch.from_numpy(state).transpose(0, 1).contiguous() for state in (h, c))
     top, _, _ = network.unroll(weights, shape, torch.from_numpy(x), h, c)
-    network.head(weights, shape, top).square().sum().backward()
+    network.head(weights, shape, top, torch.from_numpy(x)).square().sum().backward()
     for name, tensor in weights.items():
         assert (tensor.grad != 0).float().mean() > 0.9, name
 
@@ -188,6 +207,8 @@ def test_a_network_for_other_channels_says_the_same_of_those_that_stay():
     shorter = network.select(weights, old, Shape(3, 3, 5, 1, 8, 2), [0, 1, 2], [0, 1, 2])
     assert torch.equal(back["w_head"].view(4, 3, 8)[:, sources], weights["w_head"].view(4, 3, 8)[:, sources])
     assert torch.equal(shorter["w_head"], weights["w_head"][:3])
+    assert torch.equal(back["w_skip"][:, :, sources], weights["w_skip"][:, :, sources])
+    assert torch.equal(shorter["w_skip"], weights["w_skip"][:1])
 
 
 def test_one_number_that_is_none_makes_weights_not_finite():

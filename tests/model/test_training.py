@@ -34,7 +34,9 @@ def windows(count=4, seed=0, shape=SHAPE, weight=1.0):
 
 def job(**changes):
     weights = network.init(SHAPE, 0)
-    weights["w_head"] = torch.randn(SHAPE.outputs, SHAPE.hidden, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    weights["w_head"] = torch.randn(SHAPE.outputs, SHAPE.hidden, generator=generator)
+    weights["w_skip"] = torch.randn(SHAPE.horizon, SHAPE.planes, SHAPE.channels, generator=generator)
     fields = {
         "shape": SHAPE,
         "weights": weights,
@@ -160,6 +162,18 @@ def test_a_batch_in_which_nothing_weighs_anything_is_no_reason_for_nan():
     candidate = train(job(batches=(windows(weight=0.0),)))
     assert candidate.loss == 0.0
     assert all(torch.isfinite(tensor).all() for tensor in candidate.weights.values())
+
+
+def test_what_lies_far_off_pulls_no_harder_the_further_it_is():
+    def pull(off):
+        far = windows(seed=1)
+        far.target[0, -1, 0, 0] = off
+        return train(job(batches=(far,), clip_norm=1e9)).optimizer.first
+
+    near, far, further = pull(0.0), pull(50.0), pull(5000.0)
+    assert not torch.equal(near["w_skip"], far["w_skip"])
+    for name in far:
+        torch.testing.assert_close(far[name], further[name])
 
 
 def test_gradients_are_clipped_to_the_norm():

@@ -22,6 +22,7 @@ from streamd import config
 from streamd.engine.align import Align
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
+from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.records import Batch, Marks
 from streamd.wire import outcomes
@@ -53,7 +54,8 @@ def played(folder: Path) -> Iterator[dict[str, Any]]:
                     engine.command(work.record)
                     continue
                 outcome = engine.apply(work.record)
-                for out in outcomes.encode("streamd", name, outcome, terms=TERMS, coverage=engine.settings.coverage):
+                names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
+                for out in outcomes.encode("streamd", name, outcome, names):
                     yield {"topic": out.topic, "payload": json.loads(out.payload) if out.payload else None}
 
 

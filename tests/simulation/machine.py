@@ -19,6 +19,7 @@ import numpy as np
 
 from streamd.config import Group
 from streamd.edge.training import Client
+from streamd.engine.mix import EXPERTS
 from streamd.records import Batch, Command, Freeze, Incident, Outcome, Report, Reset, Stretch, Thaw, Widen
 from tests.simulation.clock import Clock
 
@@ -175,6 +176,8 @@ class Machine:
         B, C = batch.values.shape
         told = np.array(heads, np.float64)
         mean = np.repeat(told, C).reshape(B, 1, C)
+        upper = mean + float(before)
+        experts = np.repeat(mean[:, None], len(EXPERTS), axis=1)
         return Outcome(
             channels=self.channels,
             streams=batch.streams,
@@ -183,10 +186,14 @@ class Machine:
             interval=np.ones(B),
             mean=mean,
             lower=mean,
-            upper=mean + float(before),
+            upper=upper,
             score=np.zeros(B),
             terms=np.zeros((B, 1)),
             channel_score=np.zeros((B, C)),
+            weights=np.ones((B, len(EXPERTS) + 1, 1, C)),
+            experts=experts,
+            levels=np.stack([mean, upper], axis=1)[:, None],
+            drifted=np.zeros(B, np.bool_),
             warming=np.ones(B),
             incidents=tuple(incidents),
             reports=reports,

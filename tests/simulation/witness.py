@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.records import Batch, Marks, Reset
 from streamd.store import codec
@@ -194,8 +195,8 @@ class Witness:
             for number in record.values[row].tolist():
                 if not math.isnan(number):
                     self._take(group, stream, number)
-        coverage = engine.settings.coverage
-        for message in outcomes.encode(self.prefix, group, outcome, terms=TERMS, coverage=coverage):
+        names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
+        for message in outcomes.encode(self.prefix, group, outcome, names):
             if message.kind == "incident" and message.payload:
                 self._incidents[message.topic, message.payload] = 0
             elif message.kind == "forecast":

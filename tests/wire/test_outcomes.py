@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.resources import files
 from typing import Any
 
@@ -12,11 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
+from streamd.config import Group
 from streamd.records import F64, Incident, Outcome
 from streamd.wire import outcomes
 from streamd.wire.messages import Message
 
 TERMS = ("novelty", "deviation")
+NAMES = outcomes.Names(TERMS, ("one", "other", "network"), (0.9,), 0.9)
+EVERYTHING = outcomes.Names(TERMS, NAMES.experts, (0.5, 0.9), 0.9, weights=True)
 TIME = 1_795_435_200.25
 SCHEMAS = {
     path.name.removesuffix(".json"): json.loads(path.read_text(encoding="utf-8"))
@@ -39,6 +43,10 @@ def some_outcome(rows: int = 2, horizon: int = 3, channels: int = 2, **changes: 
             "score": normal(size=rows),
             "terms": normal(size=(rows, len(TERMS))),
             "channel_score": normal(size=(rows, channels)),
+            "weights": normal(size=(rows, 3, horizon, channels)),
+            "experts": normal(size=(rows, 2, horizon, channels)),
+            "levels": normal(size=(rows, 2, 2, horizon, channels)),
+            "drifted": np.arange(rows) % 2 == 1,
             "warming": np.full(rows, 0.5),
             **changes,
         }
@@ -61,8 +69,8 @@ def some_incident(**changes: Any) -> Incident:
     )
 
 
-def encode(outcome: Outcome) -> list[Message]:
-    return outcomes.encode("streamd", "pumps", outcome, terms=TERMS, coverage=0.9)
+def encode(outcome: Outcome, names: outcomes.Names = NAMES) -> list[Message]:
+    return outcomes.encode("streamd", "pumps", outcome, names)
 
 
 def payload(message: Message) -> Any:
@@ -112,6 +120,37 @@ def test_a_score_has_its_terms_and_channels_by_name() -> None:
     assert body["channels"] == dict(zip(outcome.channels, outcome.channel_score[0].tolist(), strict=True))
 
 
+def test_a_score_says_whether_its_frame_showed_a_drift() -> None:
+    assert [payload(message)["drift"] for message in encode(some_outcome(rows=3))[1::2]] == [False, True, False]
+
+
+def test_several_intervals_and_sample_paths_and_weights_are_told_where_the_group_has_them() -> None:
+    paths = np.random.default_rng(8).normal(size=(2, 4, 3, 2))
+    outcome = some_outcome(paths=paths)
+    forecast, score = map(payload, encode(outcome, EVERYTHING)[2:])
+    for column, band in enumerate(forecast["channels"].values()):
+        assert band["lower"] == outcome.lower[1, :, column].tolist()
+        assert list(band["intervals"]) == ["0.5", "0.9"]
+        for level, interval in enumerate(band["intervals"].values()):
+            assert interval["lower"] == outcome.levels[1, level, 0, :, column].tolist()
+            assert interval["upper"] == outcome.levels[1, level, 1, :, column].tolist()
+        assert band["paths"] == paths[1, :, :, column].tolist()
+    assert list(score["weights"]) == ["one", "other", "network"]
+    np.testing.assert_allclose(list(score["weights"].values()), outcome.weights[1].mean(axis=(1, 2)))
+
+
+def test_what_a_group_does_not_ask_for_takes_no_room() -> None:
+    forecast, score = map(payload, encode(some_outcome(rows=1)))
+    assert "weights" not in score
+    assert {key for band in forecast["channels"].values() for key in band} == {"mean", "lower", "upper"}
+
+
+def test_names_are_those_of_a_groups_settings() -> None:
+    names = outcomes.Names.of(Group(coverage=(0.9, 0.5), expert_weights=True), TERMS, ("one", "other"))
+    assert names == EVERYTHING
+    assert outcomes.Names.of(Group(), TERMS, ("one", "other")) == NAMES
+
+
 def test_the_alarm_is_a_score_at_or_over_its_line() -> None:
     scores = np.array([0.0, np.nextafter(1.0, 0.0), 1.0, 7.0, np.nan])
     messages = encode(some_outcome(rows=5, score=scores))
@@ -153,7 +192,7 @@ def test_an_outcome_without_rows_says_nothing() -> None:
 
 def test_terms_without_a_name_are_our_own_fault() -> None:
     with pytest.raises(ValueError, match="1 names for 2 terms"):
-        outcomes.encode("streamd", "pumps", some_outcome(rows=1), terms=("novelty",), coverage=0.9)
+        encode(some_outcome(rows=1), replace(NAMES, terms=("novelty",)))
 
 
 @pytest.mark.parametrize("state", ["raised", "updated"])
@@ -212,6 +251,8 @@ def test_every_real_payload_fits_its_schema_whole_seconds_too() -> None:
         check(kind, body)
     for message in encode(some_outcome(times=np.array([1e9, 2e9]))):
         check(message.kind, payload(message))
+    for message in encode(some_outcome(paths=np.full((2, 4, 3, 2), np.nan)), EVERYTHING):
+        check(message.kind, payload(message))
 
 
 def test_a_payload_with_a_field_missing_or_too_many_breaks_its_schema() -> None:
@@ -240,6 +281,10 @@ def test_a_payload_with_a_field_missing_or_too_many_breaks_its_schema() -> None:
         ("score", {"warming": 1.5}),
         ("score", {"terms": {}}),
         ("score", {"channels": {"c0": True}}),
+        ("score", {"drift": 0}),
+        ("score", {"weights": {"one": "much"}}),
+        ("forecast", {"channels": {"c0": {"mean": [1.0], "lower": [1.0], "upper": [1.0], "paths": [[]]}}}),
+        ("forecast", {"channels": {"c0": {"mean": [1.0], "lower": [1.0], "upper": [1.0], "intervals": {"0.5": {}}}}}),
         ("incident", {"state": "open"}),
         ("incident", {"end": "2026-11-23T12:00:05Z"}),
         ("incident", {"state": "cleared"}),
