@@ -36,7 +36,7 @@ def find(past: F64) -> list[float]:
     correlation = _autocorrelation(past, longest + 2)
     periods = [_period(correlation[:, channel], longest) for channel in range(past.shape[1])]
     return [
-        _sharpened(past[:, channel], period) if 0 < period and longest < 2 * period else period
+        _sharpened(past[:, channel], period) if period > 0 and longest < 2 * period else period
         for channel, period in enumerate(periods)
     ]
 
@@ -129,11 +129,12 @@ def _sharpened(past: F64, period: float) -> float:
     there noise and the straight line that was taken away shift it by several per cent.
     """
     count = len(past)
-    near = period * np.linspace(1.0 - NEIGHBOURHOOD, 1.0 + NEIGHBOURHOOD, 25)
+    near, step = np.linspace(period * (1.0 - NEIGHBOURHOOD), period * (1.0 + NEIGHBOURHOOD), 25, retstep=True)
     turns = (np.arange(count) / near[:, None])[None] * np.arange(1, HARMONICS + 1)[:, None, None]
     amplitudes = np.exp(-2j * np.pi * turns) @ (_centred(past[:, None])[:, 0] * np.hanning(count))
     power = (np.abs(amplitudes) ** 2).sum(axis=0)
-    return float(near[power.argmax()])
+    best = int(power[1:-1].argmax()) + 1
+    return float(near[0] + step * _vertex(power, best))
 
 
 def _vertex(correlation: F64, peak: int) -> float:
