@@ -98,7 +98,7 @@ class Seasons(Rows):
             season = (1.0 - s) * self.knots[who, a, channel] + s * self.knots[who, b, channel]
             # judged by how the last part of a cycle turned, and only where the profile is from earlier cycles: a level
             # that wanders is near to where it was, without the day having anything to do with it
-            met = np.minimum(self.hits[who, a, channel], self.hits[who, b, channel])
+            met = (1.0 - s) * self.hits[who, a, channel] + s * self.hits[who, b, channel]
             judged = forget * weight * (met >= (0.0 if profile == FOUND else 2.0 * visit[:, profile] - 1.0))
             both = np.stack([left, season], axis=1)
             before = np.where(frames[:, None] > 0, self.recent[slots, :, profile], both)
