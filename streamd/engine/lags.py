@@ -17,7 +17,7 @@ MEANS_FRAMES = np.array([36.0, 100.0, 300.0, 1000.0])
 BACK = STRETCHES[-1][1]
 FEATURES = LAGS + 1 + len(STRETCHES) + len(MEANS_FRAMES)  # the 1 is a constant, which lets a trend in
 NEAR = LAGS + 1 + 5  # the first of them: those of the last 27 frames
-LARGE = 10.0  # usual steps: a frame whose features are larger counts less
+LARGE = 10.0  # usual steps: a frame whose nearest lags are further off counts less; the others may well be, on a slope
 _LIMIT = float(np.finfo(np.float32).max)
 
 
@@ -65,7 +65,7 @@ class Lags(Rows):
         x[:, end:] = means
         x -= rest[:, None]
         x[:, LAGS] = usual
-        large = np.abs(x).max(axis=1) / (LARGE * usual)
+        large = np.abs(x[:, :LAGS]).max(axis=1) / (LARGE * usual)
         features: F64 = np.clip(x, -_LIMIT, _LIMIT).transpose(0, 2, 1)
         self.waiting[slots, n % self.sizes["W"]] = features
         self.weights[slots, n % self.sizes["W"]] = weight / np.maximum(large, 1.0) ** 2

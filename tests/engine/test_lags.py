@@ -79,16 +79,26 @@ def test_the_last_value_is_at_hand_before_the_next_one_comes():
 
 
 @pytest.mark.parametrize("spike", [10 * LARGE, 1e30, -1e100])
-def test_frames_with_a_spike_in_their_past_count_little_and_for_no_longer_than_it_is_seen(spike):
+def test_a_frame_with_a_spike_among_its_nearest_lags_counts_little_and_later_ones_in_full(spike):
     lags, made = Lags(SIZES, slots=1), series(2 * BACK, seed=2)
-    for n, rest in enumerate(made[: BACK // 2]):
-        observe(lags, n, rest)
-    n = BACK // 2
-    observe(lags, n, [spike, 0.0])
-    assert (lags.weights[0, n % H] <= [(LARGE / abs(spike)) ** 2 * 1.5, 1.0]).all()
-    assert lags.weights[0, n % H, 1] == 1.0
-    features = lags.waiting[0, n % H]
-    assert np.isfinite(features).all()
+    at = BACK // 2
+    for n, rest in enumerate(made):
+        observe(lags, n, [spike, rest[1]] if n == at else rest)
+        weights = lags.weights[0, n % H]
+        assert weights[1] == 1.0
+        if at <= n <= at + LAGS:
+            assert weights[0] <= 1.5 * (LARGE / abs(spike)) ** 2
+        else:
+            assert weights[0] == 1.0
+        assert np.isfinite(lags.waiting[0, n % H]).all()
+
+
+def test_a_long_slope_is_nothing_strange():
+    """A smooth course is far from its running means, in steps of a frame."""
+    lags = Lags(SIZES, slots=1)
+    for n in range(1000):
+        observe(lags, n, np.sin(n / 100), usual=0.01)
+        assert (lags.weights[0, n % H] == 1.0).all()
 
 
 def test_streams_of_one_batch_are_what_they_are_alone():
