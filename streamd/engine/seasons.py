@@ -99,15 +99,15 @@ class Seasons(Rows):
             # judged by how the last part of a cycle turned, and only where the profile is from earlier cycles: a level
             # that wanders is near to where it was, without the day having anything to do with it
             met = (1.0 - s) * self.hits[who, a, channel] + s * self.hits[who, b, channel]
-            judged = forget * weight * (met >= (0.0 if profile == FOUND else 2.0 * visit[:, profile] - 1.0))
+            told = met >= (0.0 if profile == FOUND else 2.0 * visit[:, profile] - 1.0)
             both = np.stack([left, season], axis=1)
             before = np.where(frames[:, None] > 0, self.recent[slots, :, profile], both)
             turn, foretold = (both - before).transpose(1, 0, 2)
             moved = before + (soon[:, profile] * here)[:, None] * (both - before)
             self.recent[slots, :, profile] = np.where(here[:, None], moved, self.recent[slots, :, profile])
             match, power = self.match[slots, profile], self.power[slots, profile]
-            self.match[slots, profile] = match + judged * (turn * foretold - match)
-            self.power[slots, profile] = power + judged * (foretold * foretold - power)
+            self.match[slots, profile] = match + forget * weight * (told * turn * foretold - match)
+            self.power[slots, profile] = power + forget * weight * (foretold * foretold - power)
             error = weight * (left - season)
             for knot, part in ((a, 1.0 - s), (b, s)):
                 hits = self.hits[who, knot, channel] + part * here

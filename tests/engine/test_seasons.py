@@ -11,6 +11,7 @@ from streamd.engine.seasons import FOUND, Seasons
 
 HORIZON = 6
 START = 1_700_000_000.0
+MINUTE = 60.0
 
 
 class Run:
@@ -70,6 +71,23 @@ def test_the_day_is_foretold_from_where_the_clock_stands_on_the_hour_or_not(star
         run.feed(time, np.sin(2 * np.pi * time / DAY_S), interval)
     later = run.times[0] + interval * np.arange(1, HORIZON + 1)
     np.testing.assert_allclose(run.ahead(interval)[0, :, 0], np.sin(2 * np.pi * later / DAY_S), atol=0.1)
+
+
+def test_a_course_of_many_hours_is_not_taken_for_the_second_day_of_two():
+    """A knot that was met once before agrees with the present by chance; a few frames of that are no reason."""
+    run, interval = Run(4), MINUTE
+    periods_of_streams = np.array([700.0, 900.0, 1300.0, 2000.0])
+    off, moved = [], []
+    for n in range(5000):
+        run.feed(START + n * interval, 50.0 * np.sin(2 * np.pi * n / periods_of_streams), interval)
+        if n >= 2000:
+            later, now = (50.0 * np.sin(2 * np.pi * at / periods_of_streams) for at in (n + HORIZON, n))
+            foretold = (
+                run.ahead(interval)[:, -1, 0] - run.seasons.expected(run.slots, run.times, np.full(4, interval))[:, 0]
+            )
+            off.append(later - now - foretold)
+            moved.append(later - now)
+    assert (np.square(off).mean(axis=0) <= 1.3 * np.square(moved).mean(axis=0)).all()
 
 
 def test_a_week_is_learned_on_top_of_a_day():
