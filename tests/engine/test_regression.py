@@ -42,7 +42,7 @@ class Run:
         tame = np.clip(values[:, None], level - limit / 2, level + limit / 2)
         x = self.lags.observe(self.slots, n, tame, np.full((B, 1), trust), usual[:, 0])
         self.model.solve(self.slots, usual[:, 0])
-        change = self.reach.bounded(self.slots, self.model.foretell(self.slots, x))
+        change = self.reach.bounded(self.slots, self.model.foretell(self.slots, x), usual)
         self.forecasts.append(values[:, None] + change[:, :, 0])
         self.values.append(values)
         self.n += 1
@@ -172,6 +172,21 @@ def test_the_way_back_of_a_jump_is_not_foretold_where_nothing_ever_went_back_lik
     forecasts = np.array(run.forecasts)[600:]
     assert forecasts.min() > 1000.0 - 20.0
     assert forecasts.max() < 1000.0 + 250.0
+
+
+def test_no_change_is_foretold_beyond_what_was_seen_on_that_side_nor_beyond_many_usual_ones():
+    reach, slots = Reach({"C": 1, "H": 1}, slots=1), np.array([0])
+    for error in (2.0, -1.0, np.nan, 1e9):
+        reach.learn(slots, np.full((1, 1, 1), error), np.full((1, 1), 50.0))
+
+    def bounded(change, usual):
+        return reach.bounded(slots, np.full((1, 1, 1), change), np.full((1, 1, 1), usual)).item()
+
+    assert bounded(0.5, 10.0) == 0.5
+    assert -1.0 < bounded(-5.0, 10.0) < -0.99
+    assert bounded(1e6, 10.0) == 50.0  # what counted of the largest
+    assert bounded(1e6, 0.1) == pytest.approx(3.0)
+    assert bounded(-1e6, 0.01) == pytest.approx(-0.3)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -128,3 +128,19 @@ def test_values_from_one_end_of_the_floats_to_the_other_stay_finite():
     for name in ("mean", "square", "step_square"):
         assert np.isfinite(getattr(scale, name)).all(), name
     assert (scale.square >= 0).all()
+
+
+@pytest.mark.parametrize("factor", [1e-3, 1e-6])
+def test_steps_that_have_become_much_smaller_are_usual_within_some_hundred_frames(factor):
+    """As when a channel changes its unit: by memory alone it takes thousands."""
+    random = np.random.default_rng(6)
+    later = factor * random.normal(size=int(400 - 100 * np.log10(factor)))
+    scale = feed(np.concatenate([random.normal(size=1000), later]))
+    assert scale.step_spread(ONE)[0, 0, 0] < 50 * factor
+
+
+def test_what_stands_still_between_bursts_stays_as_lively_as_it_was():
+    random = np.random.default_rng(7)
+    burst = random.normal(size=200)
+    scale = feed(np.concatenate([burst, np.full(300, burst[-1])]))
+    assert scale.step_spread(ONE)[0, 0, 0] > 0.3
