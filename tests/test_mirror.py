@@ -9,7 +9,8 @@ WITHOUT_MODULE = {
     "tests/test_mirror.py",
     "tests/wire/test_hostile_input.py",
     "tests/engine/test_contract.py",
-}  # of the tree, and of all decoders at once
+    "tests/engine/test_signals.py",
+}  # of the tree, of all decoders, of whole engines
 # Folders that test the whole rather than one module; what lies there has names of its own.
 OF_THE_WHOLE = ("scenarios", "broker", "crash", "simulation", "benchmarks")
 
