@@ -8,11 +8,11 @@ PYTHON = $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; d
 # Debian puts servers where a user's PATH does not look.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test test-env check bench soak simulate clean
+.PHONY: help demo test test-env check bench bench-forecast bench-streams bench-experts soak simulate clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
-	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 demo: $(VENV)/for-demo  ## everything at once, on an embedded broker; SECONDS=60 ends it by itself
 	@$(BIN)/streamd demo $(if $(SECONDS),--seconds $(SECONDS))
@@ -44,6 +44,16 @@ check: $(VENV)/for-dev  ## format, lint, types and layers
 
 bench: $(VENV)/for-bench test-env  ## speed of the engine and end to end, beside a loop that only answers
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+bench-forecast: $(VENV)/for-bench  ## DATA=folder of data sets: what forecasts are worth there; ARGS='--sets ETTh1 --seeds 3'
+	@test -n '$(DATA)' || { echo 'make: say DATA=folder, which holds ett/ and tutorials/' >&2; exit 2; }
+	@$(BIN)/python tests/benchmarks/forecast.py $(DATA) $(ARGS)
+
+bench-streams: $(VENV)/for-bench  ## random streams: how much the mix loses against the best expert; ARGS='--seed 2'
+	@$(BIN)/python tests/benchmarks/streams.py $(ARGS)
+
+bench-experts: $(VENV)/for-bench  ## CPU per reading of each part of the engine
+	@$(BIN)/python tests/benchmarks/expert_cost.py $(ARGS)
 
 simulate: $(VENV)/for-test  ## SEEDS=2000 simulated daemons through hours of bad weather each; ARGS='--seed 7' runs one again
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) $(ARGS)

@@ -167,6 +167,14 @@ def backtest(
     ] = None,
     horizon: Annotated[int | None, typer.Option(min=1, max=1000, help="Steps to forecast.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write every row's outcome to this .npz file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page with pictures to this .html file.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="Baselines a,b to run beside: persistence, seasonal[:ROWS], snarimax, holtwinters, river for both of "
+            "these; zscore, halfspacetrees for scores."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole summary, for machines.")] = False,
 ) -> None:
     """A file through the same engine as the daemon's, in order, one pass, with no look at the future."""
@@ -177,19 +185,31 @@ def backtest(
         if len(groups) != 1:
             _fail(f"{config_file}: group: expected one group for a backtest, found {len(groups)}", USAGE)
         settings = next(iter(groups.values()))
+    for written in (out, report):
+        if written is not None and not written.absolute().parent.is_dir():
+            _fail(f"{written}: no such folder", USAGE)
     if horizon is not None:
         settings = msgspec.structs.replace(settings, horizon_steps=horizon)
     from rich.progress import Progress
 
     from streamd import backtest as module
+    from streamd.against.baselines import AgainstError
+    from streamd.report.page import ReportError
     from streamd.table import TableError
 
     with Progress(console=_stderr(), transient=True, disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task(data.name, total=1.0)
         try:
             summary = module.backtest(
-                table, settings, out=out, on_row=lambda share: progress.update(bar, completed=share)
+                table,
+                settings,
+                out=out,
+                report=report,
+                against=against.split(",") if against else (),
+                on_row=lambda share: progress.update(bar, completed=share),
             )
+        except (AgainstError, ReportError) as error:
+            _fail(str(error), USAGE)
         except TableError as error:
             _fail(str(error), FAILED)
     for remark in table.remarks():

@@ -89,6 +89,7 @@ class App:
             async with Web(self._config.http, self._unready) as web:
                 self.http_port = web.port
                 state = await recovery.recover(self._config, thread, journal_disk, self._stop)
+                thread.be_nice()
                 try:
                     if not self._stop.is_set():
                         await self._serve(state, journal_disk, disk)
@@ -122,6 +123,8 @@ class App:
             published=state.published,
             marks=state.marks,
         )
+        if (journal := state.journal) is not None:
+            metrics.journal_bytes.set_function(lambda: journal.bytes)
         budget = self._budget = Budget(
             share=max(engine.settings.training.cpu_share for engine in state.engines.values()),
             stretch=max(engine.learner.stretch for engine in state.engines.values()),
@@ -191,6 +194,7 @@ class App:
         for again in self._again:
             self._link.publish_message(again)
         self._again.clear()
+        self._keeper.resent()
         while messages := await self._link.receive():
             self._keeper.arrived()
             for message in messages:

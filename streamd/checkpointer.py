@@ -31,6 +31,7 @@ from streamd.wire.messages import Message
 log = logging.getLogger("streamd.checkpointer")
 
 LOOK_S = 1.0  # how often the costs are looked at
+OUTCOMES_S = 5.0  # a checkpoint waits so long for outcomes to go out
 LEAST_BYTES = 1_000_000  # a journal smaller than this is not worth a checkpoint
 
 
@@ -162,6 +163,7 @@ class Checkpointer:
                 metrics.checkpoint_pause_seconds.observe(time.perf_counter() - sliced)
         if not await self._keeper.flush():
             return False
+        await self._keeper.told(position, OUTCOMES_S)  # what a checkpoint covers is not computed again to be sent again
         arrays: dict[str, Array] = {
             f"{name}/{key}": array for name, snapshot in snapshots.items() for key, array in snapshot.arrays.items()
         }

@@ -24,6 +24,7 @@ from streamd.wire.messages import Message
 log = logging.getLogger("streamd.keeper")
 
 CERTAIN = 3  # early commits that let more messages in at once, before the broker's window is blamed: one may be chance
+TOLD_S = 0.02  # between two looks whether all outcomes have gone out
 RETRY_S = (0.5, 30.0)  # after a failed commit: at first, and at most
 MARKS = (
     4000  # of messages without a time, the newest: twice the largest window of a broker that is set up as we ship it
@@ -54,8 +55,15 @@ class Link(Protocol):
         """Messages that are not acknowledged."""
 
     @property
-    def all_handed_over(self) -> bool:
-        """Everything published so far has left the process, and what is QoS 1 has been acknowledged."""
+    def connected(self) -> bool:
+        """The broker has taken us in."""
+
+    @property
+    def fenced(self) -> bool:
+        """The call of a `fence` may still come."""
+
+    def fence(self, passed: Callable[[], None]) -> None:
+        """Have a call made when the broker has received all that was published so far; one at a time."""
 
     def done(self, ticket: int) -> None:
         """A message may be acknowledged."""
@@ -109,6 +117,7 @@ class Keeper:
         self.position = position  # of the last record noted
         self.committed = position  # of the last record on disk
         self.published = published
+        self._may_ask = False  # what former runs may not have got out is published
         self.noted_bytes = 0  # of all records since the start, as they are journaled
         self.failing = ""  # why commits fail; empty when they don't
         self.marks = deque(marks, maxlen=MARKS)
@@ -204,6 +213,23 @@ class Keeper:
             await self._committed.wait()
         return self.committed >= position
 
+    def resent(self) -> None:
+        """What former runs may not have got out is published: from now on the broker is asked what it has."""
+        self._may_ask = True
+
+    async def told(self, position: int, limit_s: float) -> None:
+        """Wait until the broker has all outcomes up to a position; no longer than so, nor when it is away.
+
+        Also after `run` has ended: the last checkpoint of a life is like any other.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                while self.published < position and self._link.connected:
+                    self._ask_whether_told()
+                    await asyncio.sleep(TOLD_S)
+        except TimeoutError:
+            log.warning("action=outcomes_wait position=%d published=%d", position, self.published)
+
     def stop(self) -> None:
         """Let `run` end when everything is on disk, or the disk refuses."""
         self._stopping = True
@@ -261,8 +287,7 @@ class Keeper:
             return True
         self._note_marks()
         entries = list(self._entries)
-        if self._link.all_handed_over and not self.unpublished():
-            self.published = self.position
+        self._ask_whether_told()
         journal, published = self._journal, self.published
         begun = self._now()
         self._pace.begin()
@@ -294,6 +319,15 @@ class Keeper:
         self._watch_window()
         self._release()
         return True
+
+    def _ask_whether_told(self) -> None:
+        """Let the broker say that it has all outcomes so far: what is only on its way may end with the process."""
+        position = self.position
+        if self._may_ask and position > self.published and not self._link.fenced and not self.unpublished():
+            self._link.fence(lambda: self._told(position))
+
+    def _told(self, position: int) -> None:
+        self.published = max(self.published, position)
 
     def _append(self, group: str, record: Record) -> None:
         encoded = codec.encode(record)

@@ -48,7 +48,10 @@ apply_seconds = Histogram(
 # --- engine ---
 streams = Gauge("streamd_streams", "Streams known.", ["group"], registry=registry)
 streams_warming = Gauge(
-    "streamd_streams_warming", "Streams whose score is not calibrated yet.", ["group"], registry=registry
+    "streamd_streams_warming",
+    "Streams whose score is not calibrated yet, of those heard since the start.",
+    ["group"],
+    registry=registry,
 )
 incidents_open = Gauge(
     "streamd_incidents_open", "Incidents that are open, of streams in memory.", ["group"], registry=registry
@@ -116,7 +119,7 @@ commit_seconds = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
     registry=registry,
 )
-journal_bytes = Gauge("streamd_journal_bytes", "Size of the journal on disk.", registry=registry)
+journal_bytes = Gauge("streamd_journal_bytes", "Size of the records in the journal.", registry=registry)
 broker_window = Gauge(
     "streamd_broker_window_messages",
     "Messages that the broker seems to send ahead of acknowledgements.",

@@ -91,22 +91,45 @@ def summary(measured: dict[str, Any], console: Console) -> None:
         f"{measured['rows']:,} rows, {len(measured['channels'])} channels, {measured['readings_per_s']:,.0f} "
         f"readings/s, {measured['alarms']} alarms in {measured['incidents']} incidents"
     )
+    against = {name: one for name, one in measured.get("against", {}).items() if "settled" in one}
     grid = Table("step", "MASE (mean)", "best", "worst", "coverage", title="after the first quarter of the file")
+    rivals = Table("step", "streamd", *map(escape, against), title="MASE (mean) beside the baselines")
     H = measured["horizon"]
     for h in sorted({1, 2, 3, 6, 12, 24, 48, H} & set(range(1, H + 1))):
-        mase = {name: steps[h - 1] for name, steps in settled["mase"].items() if steps[h - 1] is not None}
-        inside = [steps[h - 1] for steps in settled["coverage"].values() if steps[h - 1] is not None]
+        mase = _known(settled["mase"], h)
+        inside = _known(settled["coverage"], h)
         if mase and inside:
             best, worst = min(mase, key=mase.__getitem__), max(mase, key=mase.__getitem__)
             grid.add_row(
                 str(h),
-                f"{sum(mase.values()) / len(mase):.3f}",
-                f"{best} {mase[best]:.3f}",
-                f"{worst} {mase[worst]:.3f}",
-                f"{sum(inside) / len(inside):.3f}",
+                _mean(mase),
+                escape(f"{best} {mase[best]:.3f}"),
+                escape(f"{worst} {mase[worst]:.3f}"),
+                _mean(inside),
             )
+            theirs = [_known(one["settled"]["mase"], h) for one in against.values()]
+            rivals.add_row(str(h), *map(_mean, (mase, *theirs)))
     console.print(grid)
+    if against:
+        console.print(rivals)
     console.print("MASE: mean absolute error over that of persistence; below 1 is better than the last value.")
+    for name, one in measured.get("against", {}).items():
+        broken = sum(one.get("not_finite", {}).values())
+        rate = "no" if one["readings_per_s"] is None else f"{one['readings_per_s']:,.0f}"
+        told = f"; [bold red]{broken:,} forecasts were no finite numbers[/] and are left out" if broken else ""
+        console.print(f"{escape(name)}: {rate} readings/s{told}")
+
+
+def _known(measure: dict[str, list[float | None]], step: int) -> dict[str, float]:
+    """Per channel, where there is one, the measure at a step ahead."""
+    return {name: value for name, steps in measure.items() if (value := steps[step - 1]) is not None}
+
+
+def _mean(values: dict[str, float]) -> str:
+    if not values:
+        return "none"
+    mean = sum(values.values()) / len(values)
+    return f"{mean:.3f}" if mean < 1000 else f"{mean:.3g}"
 
 
 def _checkpoints(described: tuple[Description, ...]) -> Table:

@@ -84,6 +84,7 @@ class Worker:
         self._series_left = stream_series
         self._series: set[str] = set()
         self._names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
+        self._warming: set[str] = set()  # streams, as of their last frame
         self._align = Align(engine.settings, engine.channels, engine.last_time, streams=engine.known)
         self._open: dict[int, int] = {}  # ticket -> readings of the message that are not dealt with
         self._timeless: set[int] = set()  # of these tickets, those whose readings carry no time
@@ -210,6 +211,12 @@ class Worker:
         metrics.drifts.labels(name).inc(int(outcome.drifted.sum()))
         for expert, weight in zip(self._names.experts, outcome.weights.mean(axis=(0, 2, 3)).tolist(), strict=True):
             metrics.expert_weight.labels(name, expert).set(weight)
+        for stream, progress in zip(outcome.streams, outcome.warming.tolist(), strict=True):
+            if progress < 1.0:
+                self._warming.add(stream)
+            else:
+                self._warming.discard(stream)
+        metrics.streams_warming.labels(name).set(len(self._warming))
         for incident in outcome.incidents:
             if incident.state == "raised":
                 metrics.incidents.labels(name).inc()

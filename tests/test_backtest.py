@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from streamd.against.contest import Contest
 from streamd.backtest import SETTLED_FROM, STREAM, backtest
 from streamd.config import Group, Network, Training
 from streamd.engine.engine import Engine
@@ -244,6 +245,51 @@ def test_a_file_that_has_lost_its_rows_gives_an_empty_summary_and_no_outcomes(tm
     assert summary["rows"] == summary["settled"]["rows"] == 0
     assert summary["mae"] == {channel: [None] * H for channel in CHANNELS}
     assert not (tmp_path / "out.npz").exists()
+
+
+# --- beside the engine ---
+
+
+def test_baselines_beside_it_change_nothing_of_what_the_engine_does(tmp_path: Path) -> None:
+    rows = pump(120)
+    alone, arrays = run(tmp_path, rows)
+    against = ("persistence", "seasonal:10", "zscore")
+    summary = backtest(open_table(tmp_path / "data.csv"), SETTINGS, out=tmp_path / "beside.npz", against=against)
+    with np.load(tmp_path / "beside.npz") as beside:
+        assert set(beside) - set(arrays) == {"against_zscore"}
+        assert beside["against_zscore"].shape == (120,)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(array, beside[name], err_msg=name)
+    assert list(summary["against"]) == list(against)
+    assert "against" not in alone
+    for part, of in ((summary, summary["against"]["persistence"]), (summary["settled"], None)):
+        told = summary["against"]["persistence"]["settled"] if of is None else of
+        for channel in CHANNELS:
+            assert told["mae"][channel] == pytest.approx(part["persistence_mae"][channel])
+
+
+def test_the_time_of_the_baselines_is_not_counted_as_the_engines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = [0.0]
+    monkeypatch.setattr("streamd.backtest.time.perf_counter", lambda: ticks[0])
+
+    def slow(self: Contest, *_: object, **__: object) -> dict[str, float]:
+        ticks[0] += 100.0
+        return {}
+
+    monkeypatch.setattr(Contest, "step", slow)
+    summary = backtest(write(tmp_path / "data.csv", pump(5)), SETTINGS, against=("persistence",))
+    assert summary["seconds"] == 0.0
+
+
+def test_the_page_is_about_the_same_run(tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    summary = backtest(write(tmp_path / "data.csv", pump(60)), SETTINGS, report=page, against=("seasonal:10",))
+    text = page.read_text(encoding="utf-8")
+    assert "60 readings of 2 channels" in text
+    assert f">{summary['incidents']}<" in text
+    assert "seasonal:10" in text
 
 
 # --- rows that do not fit ---

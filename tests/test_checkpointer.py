@@ -29,6 +29,7 @@ class Numbers:
         self.committed = 0
         self.held: list[Message] = []
         self.on_flush: Callable[[], None] = lambda: None
+        self.on_told: Callable[[int], None] = lambda _: None
 
     def unpublished(self) -> list[Message]:
         return self.held
@@ -37,6 +38,9 @@ class Numbers:
         self.on_flush()
         self.committed = self.position
         return True
+
+    async def told(self, position: int, limit_s: float) -> None:
+        self.on_told(position)
 
 
 class Forgetful:
@@ -139,6 +143,15 @@ def test_the_journal_is_committed_up_to_the_mark_before_the_file_is_written(tmp_
     assert bench.save()
     assert seen == [0]
     assert bench.keeper.committed == 3
+
+
+def test_the_file_is_written_when_the_outcomes_that_it_covers_have_gone_out(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.apply(3)
+    seen: list[tuple[int, int]] = []
+    bench.keeper.on_told = lambda position: seen.append((position, len(list(tmp_path.glob("checkpoint-*")))))
+    assert bench.save()
+    assert seen == [(3, 0)]
 
 
 def test_the_journal_loses_only_what_two_checkpoints_cover(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from streamd import metrics
 from streamd.edge.recall import Mark
-from streamd.keeper import MARKS, RETRY_S, Keeper
-from streamd.pace import SMALLEST_WINDOW, STALL_S, Pace
+from streamd.keeper import CERTAIN, MARKS, RETRY_S, Keeper
+from streamd.pace import ANSWER_S, SMALLEST_WINDOW, STALL_S, Pace
 from streamd.records import Batch, Freeze, Marks, Record
 from streamd.store import codec
 from streamd.store.journal import Entry, JournalError
@@ -55,7 +56,10 @@ class Link:
     """Notes what it is told."""
 
     def __init__(self) -> None:
-        self.dry, self.held, self.all_handed_over = True, 0, True
+        self.dry, self.held, self.connected = True, 0, True
+        self.answers = True  # a fence at once
+        self.passed: Callable[[], None] | None = None  # of a fence that has no answer
+        self.asked = 0
         self.let_go: list[int] = []
         self.published: list[bytes] = []
 
@@ -68,11 +72,35 @@ class Link:
     def publish_message(self, message: Message) -> None:
         self.published.append(message.payload)
 
+    @property
+    def fenced(self) -> bool:
+        return self.passed is not None
+
+    def fence(self, passed: Callable[[], None]) -> None:
+        assert not self.fenced
+        self.asked += 1
+        if self.answers:
+            passed()
+        else:
+            self.passed = passed
+
+    def answer(self) -> None:
+        passed, self.passed = self.passed, None
+        assert passed is not None
+        passed()
+
 
 class Bench:
     """A keeper and what it works with."""
 
-    def __init__(self, *, journaled: bool = True, commit_frames: int = 1000, marks: Iterable[Mark] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        journaled: bool = True,
+        commit_frames: int = 1000,
+        marks: Iterable[Mark] = (),
+        resent: bool = True,
+    ) -> None:
         self.journal, self.link = Journal(), Link()
         self.keeper = Keeper(
             self.journal if journaled else None,
@@ -83,6 +111,8 @@ class Bench:
             published=10,
             marks=marks,
         )
+        if resent:
+            self.keeper.resent()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -176,6 +206,25 @@ def test_a_commit_does_not_wait_for_its_time_when_the_broker_sends_no_more_befor
     live(body)
 
 
+def test_when_the_brokers_window_is_what_holds_things_up_it_is_counted_and_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def body() -> None:
+        bench = Bench()
+        bench.link.held = SMALLEST_WINDOW
+        async with bench.running():
+            for number in range(1, 7):
+                bench.keeper.arrived()
+                bench.keeper.note("g", BATCH)
+                await asyncio.sleep(STALL_S + TAKES_S + ANSWER_S / 2)  # and then the next one comes, soon enough
+                assert len(bench.journal.attempts) == number
+                said = [line for line in caplog.messages if "action=window_limits messages=20" in line]
+                assert len(said) == (number > CERTAIN)
+                assert metrics.registry.get_sample_value("streamd_broker_window_limited_commits") == number - 1
+
+    live(body)
+
+
 def test_without_a_journal_everything_goes_at_once() -> None:
     async def body() -> None:
         bench = Bench(journaled=False)
@@ -214,20 +263,83 @@ def test_forecasts_go_at_once_and_incidents_after_their_commit_which_they_hurry(
     live(body)
 
 
-def test_outcomes_count_as_published_when_all_is_handed_over_and_no_incident_waits() -> None:
+def test_outcomes_count_as_published_when_the_broker_has_them_and_no_incident_waits() -> None:
     async def body() -> None:
         bench = Bench()
         async with bench.running():
-            bench.link.all_handed_over = False
-            bench.keeper.note("g", BATCH)
-            assert await bench.keeper.flush()
-            bench.link.all_handed_over = True
             bench.keeper.note("g", BATCH)
             bench.keeper.publish(message(b"incident", "incident"))
             assert await bench.keeper.flush()
+            assert bench.link.asked == 0
             bench.keeper.note("g", BATCH)
             assert await bench.keeper.flush()
-        assert [published for _, published in bench.journal.commits] == [10, 10, 13]
+        assert [published for _, published in bench.journal.commits] == [10, 12]
+
+    live(body)
+
+
+def test_what_the_broker_has_not_confirmed_does_not_count_as_published() -> None:
+    async def body() -> None:
+        bench = Bench()
+        bench.link.answers = False
+        async with bench.running():
+            for _ in range(3):
+                bench.keeper.note("g", BATCH)
+                assert await bench.keeper.flush()
+            assert bench.link.asked == 1  # it is not asked again before it has answered
+            bench.link.answer()
+            for _ in range(2):
+                bench.keeper.note("g", BATCH)
+                assert await bench.keeper.flush()
+            bench.link.passed = None  # the connection ends before the answer
+            bench.link.answers = True
+            bench.keeper.note("g", BATCH)
+        # what an answer says is written down with the next commit
+        assert [published for _, published in bench.journal.commits] == [10, 10, 10, 11, 11, 16]
+
+    live(body)
+
+
+def test_nobody_asks_what_the_broker_has_before_what_former_runs_had_not_got_out_is_published() -> None:
+    async def body() -> None:
+        bench = Bench(resent=False)
+        async with bench.running():
+            bench.keeper.note("g", BATCH)
+            assert await bench.keeper.flush()
+            assert bench.link.asked == 0
+            bench.keeper.resent()
+            bench.keeper.note("g", BATCH)
+            assert await bench.keeper.flush()
+            assert bench.link.asked == 1
+
+    live(body)
+
+
+def test_who_waits_until_outcomes_are_told_waits_for_the_broker_but_not_for_ever() -> None:
+    async def body() -> None:
+        bench = Bench()
+        link, keeper = bench.link, bench.keeper
+        link.answers = False
+        async with bench.running():
+            keeper.note("g", BATCH)
+            waiting = asyncio.create_task(keeper.told(11, 3.0))
+            await asyncio.sleep(1.0)
+            assert not waiting.done()
+            link.answer()
+            begun = now()
+            await waiting
+            assert now() - begun < 0.1
+            keeper.note("g", BATCH)
+            await keeper.told(12, 3.0)
+            assert now() - begun == pytest.approx(3.0, abs=0.2)
+            link.connected = False
+            await keeper.told(12, 3.0)  # nothing can be told: at once
+            assert now() - begun == pytest.approx(3.0, abs=0.2)
+            keeper.note("g", BATCH)
+            assert keeper.published == 11
+        link.connected, link.answers, link.passed = True, True, None
+        await keeper.told(13, 3.0)  # nothing more is committed, but what went out can still be told of
+        assert keeper.published == 13
 
     live(body)
 

@@ -295,6 +295,66 @@ def test_a_summary_for_people_has_a_line_per_step(streamd_: Call, data: Path) ->
     assert "MASE" in told.out
 
 
+def test_a_page_is_written_beside_the_result(streamd_: Call, data: Path, tmp_path: Path) -> None:
+    told = streamd_("backtest", data, "--horizon", 2, "--report", tmp_path / "page.html", "--against", "persistence")
+    assert told.code == 0, told.err
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    assert "data.csv" in page
+    assert "pressure" in page
+
+
+def test_baselines_are_shown_in_the_table_and_told_to_machines(streamd_: Call, data: Path) -> None:
+    arguments = ["backtest", data, "--horizon", 2, "--against", "seasonal:7,zscore"]
+    told = streamd_(*arguments)
+    assert told.code == 0, told.err
+    for said in ("seasonal:7", "zscore: "):
+        assert said in told.out
+    against = json.loads(streamd_(*arguments, "--json").out)["against"]
+    assert list(against) == ["seasonal:7", "zscore"]
+    assert len(against["seasonal:7"]["mae"]["level"]) == 2
+    assert against["seasonal:7"]["readings_per_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--against", "arima"], "no baseline 'arima'; there are persistence"),
+        (["--report", "nowhere/page.html"], "nowhere/page.html: no such folder"),
+    ],
+)
+def test_what_can_not_be_compared_or_written_ends_in_2_before_the_work(
+    streamd_: Call, data: Path, arguments: list[str], said: str
+) -> None:
+    told = streamd_("backtest", data, *arguments)
+    assert (told.code, told.out) == (2, "")
+    assert said in told.err
+
+
+@pytest.mark.parametrize(
+    ("package", "arguments", "extra"),
+    [("river", ["--against", "river"], "bench"), ("plotly", ["--report", "page.html"], "report")],
+)
+def test_an_extra_that_is_missing_is_named_before_the_work(
+    streamd_: Call, data: Path, monkeypatch: pytest.MonkeyPatch, package: str, arguments: list[str], extra: str
+) -> None:
+    monkeypatch.chdir(data.parent)
+    monkeypatch.setitem(sys.modules, package, None)
+    told = streamd_("backtest", data, "--horizon", 1, *arguments)
+    assert (told.code, told.out) == (2, "")
+    assert f"pip install 'streamd[{extra}]'" in told.err
+    assert not (data.parent / "page.html").exists()
+
+
+def test_a_backtest_without_them_imports_neither_river_nor_plotly(data: Path) -> None:
+    code = (
+        "import sys\nfrom streamd.__main__ import app\n"
+        "try: app(sys.argv[1:])\nexcept SystemExit: pass\n"
+        "assert not {'river', 'plotly'} & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code, "backtest", data, "--horizon", "1"], check=True, capture_output=True)
+
+
 def test_what_was_left_out_of_a_file_is_told_beside_the_result(streamd_: Call, data: Path) -> None:
     data.write_text(data.read_text() + "never,1,1,1\n")
     told = streamd_("backtest", data, "--horizon", 1, "--json")

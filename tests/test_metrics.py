@@ -1,4 +1,5 @@
 import re
+from pathlib import Path
 
 import pytest
 from prometheus_client import Counter, Gauge, Histogram
@@ -14,6 +15,12 @@ each = pytest.mark.parametrize("metric", DECLARED.values(), ids=DECLARED)
 def test_every_declared_metric_is_in_the_registry_and_nothing_else_of_ours():
     registered = {family.name for family in metrics.registry.collect() if family.name.startswith("streamd_")}
     assert registered == {metric._name for metric in DECLARED.values()}
+
+
+def test_every_declared_metric_is_counted_somewhere():
+    sources = [path.read_text() for path in Path(metrics.__file__).parent.rglob("*.py")]
+    used = set(re.findall(r"\bmetrics\.([a-z_]+)\.", "\n".join(sources)))
+    assert DECLARED.keys() <= used, DECLARED.keys() - used
 
 
 @each

@@ -116,3 +116,29 @@ def test_a_summary_has_a_line_for_each_step_that_was_judged(screen: Console) -> 
 def test_the_console_is_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     show.console().print("here")
     assert capsys.readouterr().out == "here\n"
+
+
+def measured(**against: object) -> dict[str, object]:
+    settled = {"mase": {"[flow]": [0.5, None], "heat": [0.75, None]}, "coverage": {"[flow]": [0.9, None]}}
+    return {
+        "rows": 100, "channels": ["[flow]", "heat"], "horizon": 2, "readings_per_s": 10.0, "alarms": 1, "incidents": 1,
+        "settled": settled, "against": against,
+    }  # fmt: skip
+
+
+def test_a_backtest_is_drawn_step_by_step_with_best_and_worst_channel(screen: Console) -> None:
+    show.summary(measured(), screen)
+    (row,) = [line for line in said(screen).splitlines() if line.startswith("│ 1")]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["1", "0.625", "[flow] 0.500", "heat 0.750", "0.900"]
+    assert "│ 2" not in said(screen)  # nothing was judged there
+    assert "beside the baselines" not in said(screen)
+
+
+def test_baselines_are_drawn_beside_it_and_what_they_failed_at_is_said(screen: Console) -> None:
+    settled = {"mase": {"[flow]": [0.25, None], "heat": [2e9, None]}}
+    rival = {"readings_per_s": 2500.0, "not_finite": {"[flow]": 3, "heat": 4000}, "settled": settled}
+    show.summary(measured(snarimax=rival, zscore={"readings_per_s": None}), screen)
+    (row,) = [line for line in said(screen).splitlines() if "1e+09" in line]
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == ["1", "0.625", "1e+09"]
+    assert "snarimax: 2,500 readings/s; 4,003 forecasts were no finite numbers" in said(screen)
+    assert "zscore: no readings/s" in said(screen)

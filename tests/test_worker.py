@@ -614,6 +614,29 @@ def test_only_so_many_streams_get_series_of_their_own() -> None:
     run(body())
 
 
+def test_streams_are_told_to_be_warming_until_their_score_is_calibrated(monkeypatch: pytest.MonkeyPatch) -> None:
+    apply, warm = Engine.apply, {"p1": 0.5, "p2": 0.5}
+    monkeypatch.setattr(
+        Engine,
+        "apply",
+        lambda engine, batch: dataclasses.replace(
+            apply(engine, batch), warming=np.array([warm[name] for name in batch.streams])
+        ),
+    )
+
+    async def body() -> None:
+        bench = Bench()
+        async with bench.running():
+            await bench.take(0, reading(0), reading(0, "p2"))
+            await bench.worker.command(Freeze())  # after these
+            assert count("streams_warming") == 2
+            warm["p1"] = 1.0
+            await bench.take(1, reading(1))
+        assert count("streams_warming") == 1
+
+    run(body())
+
+
 def test_batches_and_latency_are_observed_once_for_each_batch_and_each_reading() -> None:
     async def body() -> None:
         bench = Bench()

@@ -24,6 +24,7 @@ from streamd.edge.outbox import Outgoing
 MISC_EVERY_S = 1.0  # keepalive is looked at so often
 MESSAGES_PER_TURN = 64  # read or written before the loop's other tasks get their turn
 FOREVER_S = 3600.0  # the keepalive of a broker that asks for none
+FENCE = "streamd-fence"  # a topic that nobody subscribes to
 BUSY = ("Server unavailable", "Server busy", "Quota exceeded", "Connection rate exceeded")  # may take us in later
 
 
@@ -51,6 +52,9 @@ class Listener(Protocol):
 
     def on_granted(self, mid: int, refusals: Sequence[str | None]) -> None:
         """The broker's answer to a subscription, filter by filter: None, or why not."""
+
+    def on_passed(self, mid: int) -> None:
+        """The broker's answer to a fence."""
 
     def feed(self) -> bool:
         """The socket takes more: publish up to MESSAGES_PER_TURN messages; whether there are more."""
@@ -105,11 +109,6 @@ class Connection:
             raise self._refusal or ConnectError("closed", f"{reason} before CONNECT was answered")
         return reason
 
-    @property
-    def idle(self) -> bool:
-        """Whether everything handed over has gone to the socket."""
-        return not self._client.want_write()
-
     def publish(self, message: Outgoing) -> int:
         """Hand a message over; gives the packet id that `on_acknowledged` names if its QoS is 1."""
         properties: Any = None
@@ -137,6 +136,14 @@ class Connection:
     def unsubscribe(self, filters: Sequence[str]) -> None:
         """Ask for topics no more."""
         self._client.unsubscribe(list(filters))
+
+    def fence(self) -> int:
+        """Ask for an answer behind all that was handed over so far; gives the packet id that `on_passed` names.
+
+        MQTT answers no QoS-0 message, but to an UNSUBSCRIBE of what nobody subscribed to, and in the order of arrival.
+        """
+        _, mid = self._client.unsubscribe(FENCE)
+        return mid or 0
 
     def wake(self) -> None:
         """There is something to feed."""
@@ -175,6 +182,7 @@ class Connection:
         client.on_connect = self._on_connect
         client.on_message = self._on_message
         client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
         client.on_disconnect = self._on_disconnect
         client.on_socket_close = lambda *_: self._end()
         client.on_socket_register_write = lambda *_: self.wake()
@@ -185,7 +193,8 @@ class Connection:
         """Let go of the loop and of the client, which must not call back when it is collected."""
         self._end()
         client = self._client
-        client.on_connect = client.on_message = client.on_subscribe = client.on_disconnect = None
+        client.on_connect = client.on_message = client.on_disconnect = None
+        client.on_subscribe = client.on_unsubscribe = None
         client.on_socket_close = client.on_socket_register_write = None
         close_socket(client)
 
@@ -272,6 +281,9 @@ class Connection:
 
     def _on_subscribe(self, _client: Client, _data: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
         self._listener.on_granted(mid, [r.getName() if r.is_failure else None for r in reasons])
+
+    def _on_unsubscribe(self, _client: Client, _data: Any, mid: int, _reasons: Any, _properties: Any) -> None:
+        self._listener.on_passed(mid)
 
     def _on_disconnect(self, _client: Client, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if self._reason is not None:

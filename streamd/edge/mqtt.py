@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from random import Random
 
 from paho.mqtt.client import MQTTMessage
@@ -38,6 +39,15 @@ from streamd.wire.messages import Message
 __all__ = ["Incoming", "Kind", "Link"]
 
 log = logging.getLogger("streamd.mqtt")
+
+
+@dataclass(slots=True)
+class _Fence:
+    """A question to the broker whether it has what was published."""
+
+    mark: int  # of the sender's, behind that
+    passed: Callable[[], None]
+    mid: int | None = None  # packet id; None: not handed over, as something before it is not
 
 
 class Link:
@@ -85,6 +95,7 @@ class Link:
         self._receiver.recall.restore(marks)
         self._sender = Sender(settings.outbox_messages)
         self._asked: dict[int, list[str]] = {}  # packet id -> filters of a subscription without an answer yet
+        self._fence: _Fence | None = None
         self._granted: set[str] = set()  # filters that the broker's session holds
         self._connection: Connection | None = None
         self._welcome: Welcome | None = None  # of the connection that is up
@@ -120,9 +131,18 @@ class Link:
         return self._receiver.held
 
     @property
-    def all_handed_over(self) -> bool:
-        """Whether everything published so far has left the process, and what is QoS 1 was acknowledged."""
-        return not self._sender.unsent and (self._connection is None or self._connection.idle)
+    def fenced(self) -> bool:
+        """Whether the call of a `fence` may still come."""
+        return self._fence is not None
+
+    def fence(self, passed: Callable[[], None]) -> None:
+        """Have a call made when the broker has received all that was published so far; one at a time.
+
+        It is never made where there is no connection, or where it ends before.
+        """
+        if self.connected:
+            self._fence = _Fence(self._sender.mark(), passed)
+            self._open.wake()
 
     def marks(self, tickets: Iterable[int]) -> list[Mark]:
         """What has to be remembered of messages, so that a later run knows them again."""
@@ -304,6 +324,7 @@ class Link:
         self._end_pause()
         self._receiver.connection_lost()
         self._asked.clear()
+        self._fence = None
         self._sender.connection_lost(self._birth)
         self._sent.set()
 
@@ -361,6 +382,9 @@ class Link:
     def feed(self) -> bool:
         """Hand over what waits, a bounded number; whether there is more that may go now."""
         more = self._sender.feed(self._open, self._up)
+        fence = self._fence
+        if fence is not None and fence.mid is None and self._sender.is_past(fence.mark):
+            fence.mid = self._open.fence()
         if not more:
             self._sent.set()
         return more
@@ -372,6 +396,12 @@ class Link:
                 self._granted.add(name)
             else:
                 log.error("action=subscription_refused filter=%r reason=%r", name, refusal)
+
+    def on_passed(self, mid: int) -> None:
+        """The broker's answer to `fence`, or to what `_subscribe` asked for no more."""
+        if (fence := self._fence) is not None and fence.mid == mid:
+            self._fence = None
+            fence.passed()
 
     def _subscribe(self, session_present: bool) -> None:
         """Make the session's subscriptions what is wanted; it keeps those of former runs."""

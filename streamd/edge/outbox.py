@@ -97,6 +97,14 @@ class Outbox:
             return None
         return self._pop_droppable()
 
+    def mark(self) -> int:
+        """A mark behind all that was put so far."""
+        return self._next
+
+    def is_past(self, mark: int) -> bool:
+        """Whether everything that was put before the mark has been taken, or had to go."""
+        return not self._firm and next(iter(self._droppable), mark) >= mark
+
     def firm(self) -> list[Outgoing]:
         """What waits and may not be dropped, in order."""
         return list(self._firm)

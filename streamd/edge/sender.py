@@ -43,6 +43,14 @@ class Sender:
         waiting = [*self._in_flight.values(), *self._outbox.firm()]
         return [message for message in waiting if message.kind == kind]
 
+    def mark(self) -> int:
+        """A mark behind all that was put so far."""
+        return self._outbox.mark()
+
+    def is_past(self, mark: int) -> bool:
+        """Whether everything before the mark was handed over, and at QoS 1 acknowledged."""
+        return not self._in_flight and self._outbox.is_past(mark)
+
     def put(self, message: Outgoing, *, coalesce: bool) -> None:
         """Queue a message; see `Outbox.put`."""
         dropped = self._outbox.put(message, coalesce=coalesce)

@@ -28,7 +28,7 @@ class TrainingThread(Generic[Job, Candidate]):
     Args:
         train: makes a candidate from a job; called on the thread.
         on_cpu: told the CPU seconds of every job; called on the thread, before the candidate can be seen.
-        nice: of the thread, unless the process is nicer already.
+        nice: of the thread from `be_nice` on, unless the process is nicer already.
     """
 
     def __init__(
@@ -41,6 +41,17 @@ class TrainingThread(Generic[Job, Candidate]):
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="training", daemon=True)
         self._thread.start()
+
+    def be_nice(self) -> None:
+        """Leave the processor to the live path from now on.
+
+        Before there is one, in a recovery, each step waits for its candidate, and a nice thread on a busy machine would
+        only make it last.
+        """
+        thread = self._thread.native_id  # on Linux a thread has a niceness of its own
+        if thread is not None:
+            nice = max(self._nice, os.getpriority(os.PRIO_PROCESS, thread))
+            os.setpriority(os.PRIO_PROCESS, thread, nice)
 
     def client(self, on_cpu: Callable[[float], None] | None = None) -> Client[Job, Candidate]:
         """A place to hand in jobs that other clients do not see; `on_cpu` is told of its jobs only."""
@@ -65,9 +76,6 @@ class TrainingThread(Generic[Job, Candidate]):
         self._tasks.put(task)
 
     def _run(self) -> None:
-        thread = threading.get_native_id()  # on Linux a thread has a niceness of its own
-        nice = max(self._nice, os.getpriority(os.PRIO_PROCESS, thread))
-        os.setpriority(os.PRIO_PROCESS, thread, nice)
         while (task := self._tasks.get()) is not None:
             if self._closed:
                 task.future.cancel()

@@ -15,12 +15,13 @@ from streamd.records import F32, F64, I64
 
 EXPERTS = ("persistence", "seasonal", "regression", "adaptive")
 E = len(EXPERTS)
-KEEP_LOSS = 0.997  # per frame
-KEEP_REGRET = 0.99
-KEEP_GATE = 0.999
-POWER = 4.0  # of the inverse error, in the steady half
+LOSS_FRAMES, REGRET_FRAMES = 333.0, 100.0  # memory
+LONGER = 0.1  # forecasts of h steps overlap: for each further step the memory is so much longer
+GATE_FRAMES, ERROR_FRAMES = 3333.0, 1000.0
+OVERLAP = 0.2  # of a step's errors with the next one's: how much less each further step's tell
+POWER = 6.0  # of the inverse error, in the steady half
 LARGEST = 30.0  # usual steps: a larger error counts as one of so many
-HASTE = 4.0  # times faster, on top, that is forgotten right after a drift
+HASTE = 1.0  # times faster, on top, that is forgotten right after a drift
 LEAST = 1e-6  # squared usual steps: experts that are so near to perfect are equals
 
 
@@ -56,8 +57,10 @@ class Mix(Rows):
         known = np.isfinite(mixed)[:, None] & np.isfinite(errors)
         errors = np.clip(np.where(known, errors, 0.0), -LARGEST, LARGEST)
         mixed = np.clip(np.nan_to_num(mixed), -LARGEST, LARGEST)[:, None]
-        speed = (1.0 + HASTE * haste)[:, None, None, None]
-        lasting, fading = np.where(known, KEEP_LOSS**speed, 1.0), np.where(known, KEEP_REGRET**speed, 1.0)
+        longer = 1.0 + LONGER * np.arange(self.sizes["H"])[:, None]
+        speed = (1.0 + HASTE * haste)[:, None, None, None] / longer
+        lasting = np.where(known, np.exp(-speed / LOSS_FRAMES), 1.0)
+        fading = np.where(known, np.exp(-speed / REGRET_FRAMES), 1.0)
         self.loss[slots] = lasting * self.loss[slots] + errors * errors
         saved = 2.0 * mixed * (mixed - errors)
         square = saved * saved
@@ -67,18 +70,24 @@ class Mix(Rows):
 
 
 class Gate(Rows):
-    """How far the network's correction of the mix is followed: what would have been best, as far as is remembered."""
+    """How far the network's correction of the mix is followed: as far as it would surely have been good in the past."""
 
     gain: F32 = column("H", "C", dtype=np.float32)  # discounted sum of correction x the mix's error
+    noise: F32 = column("H", "C", dtype=np.float32)  # ... of the squares of that
     power: F32 = column("H", "C", dtype=np.float32)  # ... of correction^2
     square: F32 = column("H", "C", dtype=np.float32)  # ... of the mix's squared error
     judged: F32 = column("H", "C", dtype=np.float32)  # ... of ones
 
     def share(self, slots: I64) -> F64:
-        """[B, H, C], 0..1."""
+        """[B, H, C], 0..1: the least-squares factor for the past, less the standard error of it.
+
+        Forecasts of h steps overlap, so that their errors are alike: the standard error grows with the horizon.
+        """
         gain, power = self.gain[slots].astype(np.float64), self.power[slots].astype(np.float64)
+        alike = 1.0 + OVERLAP * np.arange(self.sizes["H"])[:, None]
+        sure = gain - np.sqrt(self.noise[slots] * alike)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(power > 0, np.clip(gain / power, 0.0, 1.0), 0.0)
+            return np.where(power > 0, np.clip(sure / power, 0.0, 1.0), 0.0)
 
     def usual(self, slots: I64) -> F64:
         """The mix's root mean square error, [B, H, C], in usual steps; 1 until one is known, never next to nothing."""
@@ -97,8 +106,12 @@ class Gate(Rows):
         known = np.isfinite(errors) & np.isfinite(corrections)
         corrections = np.clip(np.where(known, corrections, 0.0), -LARGEST, LARGEST)
         errors = np.clip(np.where(known, errors, 0.0), -LARGEST, LARGEST)
-        keep = np.where(known, KEEP_GATE ** (1.0 + HASTE * haste)[:, None, None], 1.0)
-        self.gain[slots] = keep * self.gain[slots] + corrections * errors
-        self.power[slots] = keep * self.power[slots] + corrections * corrections
+        speed = (1.0 + HASTE * haste)[:, None, None]
+        lasting = np.where(known, np.exp(-speed / GATE_FRAMES), 1.0)
+        keep = np.where(known, np.exp(-speed / ERROR_FRAMES), 1.0)
+        saved = corrections * errors
+        self.gain[slots] = lasting * self.gain[slots] + saved
+        self.noise[slots] = lasting * self.noise[slots] + saved * saved
+        self.power[slots] = lasting * self.power[slots] + corrections * corrections
         self.square[slots] = keep * self.square[slots] + errors * errors
         self.judged[slots] = keep * self.judged[slots] + known

@@ -16,6 +16,8 @@ SHORTEST = 3  # frames
 HIGH = 0.3  # autocorrelation at a period, at least, and as much above the lowest before it
 HELD_BACK = 1 / 3  # of the past: what a profile of the rest has to foretell
 EXPLAINED = 0.2  # of the variance there, at least
+NEIGHBOURHOOD = 0.12  # how far off, relative, such a peak may be
+HARMONICS = 3
 NEARLY = 0.9  # the first peak that is nearly as high as the highest is the period; the others are multiples of it
 
 
@@ -32,7 +34,11 @@ def find(past: F64) -> list[float]:
     count = len(past)
     longest = int(count / CYCLES)
     correlation = _autocorrelation(past, longest + 2)
-    return [_period(correlation[:, channel], longest) for channel in range(past.shape[1])]
+    periods = [_period(correlation[:, channel], longest) for channel in range(past.shape[1])]
+    return [
+        _sharpened(past[:, channel], period) if period > 0 and longest < 2 * period else period
+        for channel, period in enumerate(periods)
+    ]
 
 
 def profile(past: F64, period: float, knots: int, rate: float) -> tuple[F64, F64]:
@@ -72,19 +78,25 @@ def foretells(past: F64, period: float, knots: int, rate: float) -> bool:
     return bool(((off - guess) ** 2).sum() < (1.0 - EXPLAINED) * (off**2).sum())
 
 
-def _autocorrelation(past: F64, lags: int) -> F64:
-    """Of the past without its straight line, [lags, C]; 0 where there is nothing but that line."""
-    count = len(past)
-    at = np.arange(count) - (count - 1) / 2
+def _centred(past: F64) -> F64:
+    """The past [N, C] without its straight line, as parts of the largest deviation from it."""
+    at = np.arange(len(past)) - (len(past) - 1) / 2
     centred = past - past.mean(axis=0)
     centred -= at[:, None] * (at @ centred / (at @ at))
     largest = np.abs(centred).max(axis=0, initial=0.0)
-    centred = centred / np.where(largest > 0, largest, 1.0)
+    found: F64 = centred / np.where(largest > 0, largest, 1.0)
+    return found
+
+
+def _autocorrelation(past: F64, lags: int) -> F64:
+    """Of the past without its straight line, [lags, C]; 0 where there is nothing but that line."""
+    count = len(past)
+    centred = _centred(past)
     spectrum = np.fft.rfft(centred, 2 * count, axis=0)
     product: F64 = np.fft.irfft(np.abs(spectrum) ** 2, axis=0)[:lags]
     mean = product / (count - np.arange(lags))[:, None]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.nan_to_num(np.where(largest > 0, mean / mean[0], 0.0))
+        return np.nan_to_num(np.where(mean[0] > 0, mean / mean[0], 0.0))
 
 
 def _period(correlation: F64, longest: int) -> float:
@@ -108,6 +120,21 @@ def _period(correlation: F64, longest: int) -> float:
         period = _vertex(correlation, best) / multiple
         multiple *= 2
     return period
+
+
+def _sharpened(past: F64, period: float) -> float:
+    """The period near this one that has the most power, with its harmonics, in the past [N].
+
+    For one that is seen so few times that its only peak lies where the autocorrelation is a mean over few frames:
+    there noise and the straight line that was taken away shift it by several per cent.
+    """
+    count = len(past)
+    near, step = np.linspace(period * (1.0 - NEIGHBOURHOOD), period * (1.0 + NEIGHBOURHOOD), 25, retstep=True)
+    turns = (np.arange(count) / near[:, None])[None] * np.arange(1, HARMONICS + 1)[:, None, None]
+    amplitudes = np.exp(-2j * np.pi * turns) @ (_centred(past[:, None])[:, 0] * np.hanning(count))
+    power = (np.abs(amplitudes) ** 2).sum(axis=0)
+    best = int(power[1:-1].argmax()) + 1
+    return float(near[0] + step * _vertex(power, best))
 
 
 def _vertex(correlation: F64, peak: int) -> float:

@@ -22,7 +22,6 @@ SOLVE_EVERY = (8, 24)  # frames: while a stream is young, and later
 YOUNG_FRAMES = 300
 FEWEST = 3.0  # frames that have been learned from before anything is foretold
 MOST_RATIO = 3.0  # that is made up for
-HASTE = 4.0  # times faster, on top, that is forgotten right after a drift
 
 
 class _Ridge(Rows):
@@ -30,6 +29,7 @@ class _Ridge(Rows):
 
     used: ClassVar[int]
     keep: ClassVar[float]  # of what was learned, per frame
+    haste: ClassVar[float]  # times faster, on top, that is forgotten right after a drift
 
     inputs: F64  # [slots, C, D, D] sums of feature x feature
     products: F64  # [slots, H, C, D] sums of feature x target
@@ -46,7 +46,7 @@ class _Ridge(Rows):
             weight: [B, H, C]; 0 where the target is not known.
             haste: [B] 0..1, right after a drift 1.
         """
-        keep = self.keep ** (1.0 + HASTE * haste)
+        keep = self.keep ** (1.0 + self.haste * haste)
         x = features[..., : self.used]
         first = x[:, 0]
         inputs = self.inputs[slots]
@@ -91,6 +91,7 @@ class Regression(_Ridge):
 
     used = FEATURES
     keep = 0.9999
+    haste = 4.0
 
     inputs: F64 = column("C", FEATURES, FEATURES)
     products: F64 = column("H", "C", FEATURES)
@@ -104,6 +105,7 @@ class Adaptive(_Ridge):
 
     used = NEAR
     keep = 0.998
+    haste = 0.0  # with fewer frames still, its coefficients would be guesses
 
     inputs: F64 = column("C", NEAR, NEAR)
     products: F64 = column("H", "C", NEAR)

@@ -13,13 +13,14 @@ from streamd.engine.features import DAY_S, WEEK_S
 from streamd.engine.rows import Rows, column
 from streamd.records import F32, F64, I64
 
-KNOTS = np.array([96, 168, 96])  # of the day, of the week, of the period that was found
+KNOTS = np.array([96, 42, 96])  # of the day, of the week, of the period that was found
 OFFSETS = np.cumsum(KNOTS) - KNOTS
 TOTAL = int(KNOTS.sum())
 FOUND = 2  # the profile whose period was found in the data
 LEVEL_FRAMES = 500.0  # memory of the level that seasons deviate from
-RATE = 0.05  # a knot's new value counts so much: about twenty periods
+RATE = 0.05  # what a knot met in one cycle counts so much: about twenty cycles
 MATCH_FRAMES = 2000.0  # memory of how well a profile foretold
+PART = 4.0  # of a cycle is this part: turns over longer are none of it, but the level's wandering
 DOUBT = 0.5  # a profile whose deviations come true by a third or less does not count at all
 LOOK = (64, 512)  # frames between two searches for a period: while a stream is young, and later
 YOUNG_FRAMES = 1024
@@ -35,8 +36,9 @@ class Seasons(Rows):
     level: F64 = column("C")
     knots: F64 = column(TOTAL, "C")  # deviations from the level
     hits: F32 = column(TOTAL, "C", dtype=np.float32)  # how often a knot was learned from
-    match: F64 = column(3, "C")  # running mean of deviation x profile
-    power: F64 = column(3, "C")  # running mean of profile^2
+    match: F64 = column(3, "C")  # running mean of turn x the profile's turn, see `learn`
+    power: F64 = column(3, "C")  # running mean of (the profile's turn)^2
+    recent: F64 = column(2, 3, "C")  # running means over part of a cycle: of deviations, and of the profile
     period: F64 = column("C", fill=np.nan)  # frames
     phase: F64 = column("C")  # in the period, 0..1, of the last frame
     rest: F32 = column(periods.SPAN, "C", dtype=np.float32)  # ring of what day and week leave unexplained
@@ -88,17 +90,31 @@ class Seasons(Rows):
         who, channel = slots[:, None], np.arange(self.sizes["C"])
         left = deviation
         forget = np.where(here, 1.0 / np.minimum(frames + 1.0, MATCH_FRAMES), 0.0)
+        cycle = self._cycle(slots, interval)
+        soon = np.minimum(PART / cycle, 1.0)
+        visit = np.maximum(cycle / KNOTS[:, None], 1.0)  # frames from one knot to the next
         for profile in range(len(KNOTS)):
             a, b, s = at_low[:, profile], at_high[:, profile], share[:, profile]
             season = (1.0 - s) * self.knots[who, a, channel] + s * self.knots[who, b, channel]
+            # judged by how the last part of a cycle turned, and only where the profile is from earlier cycles: a level
+            # that wanders is near to where it was, without the day having anything to do with it
+            met = (1.0 - s) * self.hits[who, a, channel] + s * self.hits[who, b, channel]
+            judged = forget * weight * (met >= (0.0 if profile == FOUND else 2.0 * visit[:, profile] - 1.0))
+            both = np.stack([left, season], axis=1)
+            before = np.where(frames[:, None] > 0, self.recent[slots, :, profile], both)
+            turn, foretold = (both - before).transpose(1, 0, 2)
+            moved = before + (soon[:, profile] * here)[:, None] * (both - before)
+            self.recent[slots, :, profile] = np.where(here[:, None], moved, self.recent[slots, :, profile])
             match, power = self.match[slots, profile], self.power[slots, profile]
-            self.match[slots, profile] = match + forget * weight * (left * season - match)
-            self.power[slots, profile] = power + forget * weight * (season * season - power)
+            self.match[slots, profile] = match + judged * (turn * foretold - match)
+            self.power[slots, profile] = power + judged * (foretold * foretold - power)
             error = weight * (left - season)
             for knot, part in ((a, 1.0 - s), (b, s)):
                 hits = self.hits[who, knot, channel] + part * here
                 self.hits[who, knot, channel] = hits
-                self.knots[who, knot, channel] += np.maximum(RATE, 1.0 / np.maximum(hits, 1.0)) * part * error
+                self.knots[who, knot, channel] += (
+                    np.maximum(RATE / visit[:, profile], 1.0 / np.maximum(hits, 1.0)) * part * error
+                )
             if profile < FOUND:
                 left = left - believed[:, profile] * season
         left = np.clip(left, -_LIMIT, _LIMIT)
@@ -115,6 +131,13 @@ class Seasons(Rows):
         for profile, cycle in enumerate((DAY_S, WEEK_S)):
             believed[:, profile] *= (interval * FEWEST_FRAMES <= cycle)[:, None]
         return believed
+
+    def _cycle(self, slots: I64, interval: F64) -> F64:
+        """Frames in a day, a week, the found period, [B, 3, C]; endless where there is none."""
+        period = self.period[slots]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            clock = [np.broadcast_to((cycle / interval)[:, None], period.shape) for cycle in (DAY_S, WEEK_S)]
+        return np.nan_to_num(np.stack([*clock, period], axis=1), nan=np.inf)
 
     def _at(self, slots: I64, times: F64, step: F64 | float) -> F64:
         """The profiles at times [B, T], [B, 3, T, C]; `step` frames [T] ahead of the last one."""

@@ -162,10 +162,13 @@ class Bystander:
         return answer
 
     def wait(self, topic: str, count: int) -> list[Any]:
-        """The payloads seen on a topic, once there are so many."""
-        with self._came:
-            self._came.wait_for(lambda: len(self.of(topic)) >= count, LIMIT_S)
-        found = self.of(topic)
+        """The payloads seen on a topic, once there are so many; gives up when none comes for long."""
+        before, found = -1, self.of(topic)
+        while before < len(found) < count:
+            before = len(found)
+            with self._came:
+                self._came.wait_for(lambda: len(self.of(topic)) >= count, LIMIT_S)
+            found = self.of(topic)
         assert len(found) >= count, f"{len(found)} of {count} on {topic}"
         return found
 

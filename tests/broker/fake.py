@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 CONNECT, CONNACK, PUBLISH, PUBACK, SUBSCRIBE, DISCONNECT = 0x10, 0x20, 0x30, 0x40, 0x80, 0xE0
+UNSUBSCRIBE, UNSUBACK = 0xA0, 0xB0
 ACCEPT_5, ACCEPT_3 = bytes((CONNACK, 3, 0, 0, 0)), bytes((CONNACK, 2, 0, 0))
 LIMIT_S = 20.0
 

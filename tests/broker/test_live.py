@@ -198,6 +198,9 @@ def test_what_the_daemon_publishes_is_not_learned_from(
     assert bystander.command("status")["ok"]
     assert daemon.metric('streamd_readings_total{group="default",outcome="taken"}') == 1
     assert daemon.metric('streamd_streams{group="default"}') == 1
+    assert daemon.metric('streamd_streams_warming{group="default"}') == 1
+    bystander.command("checkpoint")  # which commits first
+    assert daemon.metric("streamd_journal_bytes") > 0
 
 
 def test_a_second_daemon_on_the_same_state_is_refused(broker: Mosquitto, daemons: Callable[..., Daemon]) -> None:

@@ -18,6 +18,7 @@ import msgspec
 
 from streamd import app, recovery
 from streamd.edge.connection import Connection
+from streamd.edge.mqtt import Link
 from streamd.engine.engine import Engine
 from streamd.engine.learner import Learner
 from streamd.store import tensors
@@ -161,6 +162,7 @@ POINTS: dict[str, Callable[[_Strike], None]] = {
     "acknowledge": lambda strike: _wrap(Connection, "acknowledge", strike),
     "publish": lambda strike: _wrap(Connection, "publish", strike),
     "train": lambda strike: _wrap(app, "train", strike),  # on its own thread
+    "incident": lambda strike: _wrap(Link, "publish_message", strike, lambda _, message: message.kind == "incident"),
     "install": lambda strike: _wrap(Learner, "install", strike),  # of what was trained
     "write": lambda strike: _wrap(tensors, "write", strike),  # of a checkpoint's temporary file
     "rename": lambda strike: _wrap(Path, "replace", strike, lambda _, to: Path(to).name.startswith("checkpoint-")),

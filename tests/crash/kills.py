@@ -26,7 +26,7 @@ from tests.crash.faults import Fault, Moment
 from tests.crash.nursery import Nursery
 from tests.crash.trial import SHIPPED, Report, Trial
 
-TRIES = 4  # lives that a planned kill may take until its call comes
+TRIES = 6  # lives that a planned kill may take until its call comes
 # point -> the call that is struck at the latest, of those that a life makes
 CALLS = {
     "apply": 40,
@@ -34,6 +34,7 @@ CALLS = {
     "commit": 4,
     "acknowledge": 30,
     "publish": 60,
+    "incident": 1,
     "train": 3,
     "install": 3,
     "write": 1,
@@ -114,7 +115,7 @@ def show(report: Report) -> None:
         f"{report.kills} kills survived in {report.seconds:.0f} s,"
         f" {sum(report.struck.values())} of them at {len(report.struck)} of {len(PLANNED)} named moments\n"
         f"{report.readings} readings acknowledged, {report.lost} lost, {report.doubled} doubled;"
-        f" {report.repeated} outcomes repeated with the same content\n"
+        f" {report.repeated} outcomes repeated with the same content; {report.incidents} messages about incidents\n"
         f"{report.recoveries} recoveries of {report.recovered_records} records: {report.recovery_s:.2f} s,"
         f" {per_record * 1e3:.2f} ms per record, longest {report.longest_recovery_s:.2f} s"
     )

@@ -5,12 +5,15 @@ Knows processes and what they say; the forking is done by `launcher`, in a proce
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -55,6 +58,16 @@ class Child:
             heard = self._said.wait_for(lambda: self.find(text) or self.ended.is_set(), LIMIT_S)
         assert heard, f"no {text!r} in:\n{self.log}"
         return self.find(text)
+
+    def wait_until_ready(self) -> None:
+        """Until the broker has granted it all subscriptions, so that it misses nothing published from now on."""
+        started = self.wait_for("action=started")
+        assert started is not None, self.log
+        url = f"http://127.0.0.1:{started.partition('http_port=')[2].split()[0]}/readyz"
+        for _ in range(2000):  # each question takes a few milliseconds
+            with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url, timeout=LIMIT_S):
+                return
+        raise AssertionError(f"not ready:\n{self.log}")
 
     @property
     def struck(self) -> bool:

@@ -20,6 +20,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 LIMIT_S = 60.0
 GROUPS = ("left", "right")  # one stream each, so that every batch is one frame, in any run
 BEGIN_S = 1_700_000_000.0  # time of the first readings, by the sensors' clock
+CALM = 300  # readings of a stream before the first disturbance: scores are calibrated by then
 _SEQ = re.compile(rb'"seq":(\d+)')
 
 
@@ -39,7 +40,9 @@ class Plant:
         """Topic and payload of a reading, numbered over both streams; its stream's own number is channel `n`."""
         n, group = number // len(GROUPS), GROUPS[number % len(GROUPS)]
         chance = random.Random(f"{self._seed}/{number}")
-        flow = math.sin(n / 7.0) + chance.gauss(0.0, 0.1) + (5.0 if chance.random() < 0.02 else 0.0)
+        flow = math.sin(n / 7.0) + chance.gauss(0.0, 0.1)
+        if n >= CALM and chance.random() < 0.06:
+            flow += 40.0
         values = {"n": n, "flow": flow} | ({"ts": BEGIN_S + n} if self._timed else {})
         return f"plant/{group}/s", json.dumps(values).encode()
 
@@ -64,7 +67,7 @@ class Witness:
     def __init__(self, port: int, prefix: str, *, timed: bool) -> None:
         self.wrong: list[str] = []
         self.incidents: dict[str, list[bytes]] = {group: [] for group in GROUPS}  # payloads, each once, as first seen
-        self.online = threading.Event()  # a daemon has said so, and it subscribes before it does
+        self.listening = threading.Event()  # subscribed, so that nothing is missed from now on
         self._prefix = prefix
         self._timed = timed
         self._known_incidents: set[bytes] = set()
@@ -74,17 +77,17 @@ class Witness:
         self._client = client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         client.max_inflight_messages_set(1000)
         client.max_queued_messages_set(0)
+        client.reconnect_delay_set(1, 1)
         client.on_message = self._note
-        granted = threading.Event()
         client.on_connect = self._subscribe
-        client.on_subscribe = lambda *_: granted.set()
+        client.on_subscribe = lambda *_: self.listening.set()
         client.connect("127.0.0.1", port)
         client.loop_start()
-        assert granted.wait(LIMIT_S)
+        assert self.listening.wait(LIMIT_S)
 
-    def publish(self, topic: str, payload: bytes) -> None:
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Queue a message at QoS 1."""
-        self._sent.append(self._client.publish(topic, payload, qos=1))
+        self._sent.append(self._client.publish(topic, payload, qos=1, retain=retain))
 
     def settle(self) -> None:
         """Returns when the broker has taken over all that was published."""
@@ -99,9 +102,12 @@ class Witness:
             return self._answered()
 
     def wait(self, count: int, given_up: Callable[[], bool] = lambda: False) -> bool:
-        """Until so many readings are answered; false if it was given up, or takes too long."""
+        """Until so many readings are answered; false if it was given up, or none is answered for long."""
         with self._changed:
-            self._changed.wait_for(lambda: self._answered() >= count or given_up(), LIMIT_S)
+            before = -1
+            while not given_up() and before < (answered := self._answered()) < count:
+                before = answered
+                self._changed.wait_for(lambda: self._answered() >= count or given_up(), LIMIT_S)
             return self._answered() >= count
 
     def look_again(self) -> None:
@@ -130,8 +136,6 @@ class Witness:
     def _note(self, _client: mqtt.Client, _data: Any, message: mqtt.MQTTMessage) -> None:
         payload = bytes(message.payload)
         _, group, *rest = message.topic.split("/")
-        if group == "status" and b"online" in payload:
-            self.online.set()
         if rest == ["s", "incident"] and payload and not message.retain:
             if payload not in self._known_incidents:
                 self._known_incidents.add(payload)

@@ -18,11 +18,12 @@ from tests.broker.mosquitto import Mosquitto
 from tests.crash import audit
 from tests.crash.faults import Fault
 from tests.crash.nursery import Child, Nursery
-from tests.crash.plant import GROUPS, LIMIT_S, Plant, Witness
+from tests.crash.plant import CALM, GROUPS, Plant, Witness
 from tests.crash.verdict import differences, judge, kept, left_with_broker
 
 SHIPPED = ("max_inflight_messages 2000", "max_queued_messages 1000000")  # of the broker, as in deploy/mosquitto.conf
 READINGS = (24, 60)  # published in a life, at least and at most
+WARM = len(GROUPS) * (CALM + 20)  # readings of the first life: there are incidents from now on
 _COMPLAINT = re.compile(r"^\S+ (error|critical) |Traceback", re.MULTILINE)
 
 
@@ -118,8 +119,8 @@ class Trial:
     def begin(self) -> None:
         """A first life, long enough for training to begin, with a checkpoint that later ones may truncate up to."""
         child = self._start(None)
-        assert self._witness.online.wait(LIMIT_S), child.log  # else nobody subscribes, and readings are lost
-        self._publish(100)
+        child.wait_until_ready()  # else nobody has subscribed, and readings are lost
+        self._publish(WARM)
         self._witness.publish("killed/command/checkpoint", b"{}")
         self._publish(20)
         self._witness.wait(self._published, child.ended.is_set)
@@ -186,7 +187,10 @@ class Trial:
         try:
             for number in range(self._published):
                 witness.publish(*self._plant.reading(number))
-            witness.wait(self._published)
+            if not witness.wait(self._published):
+                report.wrong.append(
+                    f"{witness.answered()} of {self._published} readings of the undisturbed run answered"
+                )
             if (code := daemon.stop()) != 0:
                 report.wrong.append(f"exit code {code} of the undisturbed run:\n{daemon.log}")
         finally:

@@ -22,8 +22,11 @@ from tests.broker.fake import (
     PUBACK,
     PUBLISH,
     SUBSCRIBE,
+    UNSUBACK,
+    UNSUBSCRIBE,
     Answer,
     FakeBroker,
+    accept,
     publish,
 )
 from tests.broker.peers import LIMIT_S, Ear, ear
@@ -166,6 +169,63 @@ def test_the_birth_is_published_after_the_subscription_and_before_all_that_waits
             await broker.gets(SUBSCRIBE)
             assert b"online" in await broker.gets(PUBLISH)
             assert b"raised" in await broker.gets(PUBLISH)
+
+    asyncio.run(body())
+
+
+async def take_birth(broker: FakeBroker) -> None:
+    """Acknowledge the first thing that is published on a connection."""
+    body = await broker.gets(PUBLISH)
+    length = int.from_bytes(body[:2], "big")
+    broker.send(bytes((PUBACK, 2)) + body[2 + length : 4 + length])
+
+
+@pytest.mark.parametrize(("level", "rest"), [(5, b"\0\x11"), (4, b"")])
+def test_a_fence_is_passed_when_the_broker_answers_behind_all_that_was_published(level: int, rest: bytes) -> None:
+    async def body() -> None:
+        answer = accept if level == 5 else old_broker(None)
+        async with FakeBroker(answer) as broker, running(settings(broker)) as (link, _):
+            await broker.gets(SUBSCRIBE)
+            await take_birth(broker)
+            passed = asyncio.Event()
+            for number in range(3):
+                link.publish("out/score", b"%d" % number, kind="score")
+            link.fence(passed.set)
+            link.publish("out/score", b"later", kind="score")
+            sent = [(await broker.gets(PUBLISH))[-1:] for _ in range(3)]
+            assert sent == [b"0", b"1", b"2"]
+            asked = await broker.gets(UNSUBSCRIBE)
+            assert link.fenced
+            assert not passed.is_set()
+            broker.send(bytes((UNSUBACK, 2 + len(rest))) + asked[:2] + rest)
+            await passed.wait()
+            assert not link.fenced
+
+    asyncio.run(body())
+
+
+def test_a_fence_is_not_passed_when_the_connection_ends_before_nor_without_one() -> None:
+    async def body() -> None:
+        async with FakeBroker() as broker, running(settings(broker)) as (link, heard):
+            calls: list[str] = []
+            link.fence(lambda: calls.append("without a connection"))
+            assert not link.fenced
+            await broker.gets(SUBSCRIBE)
+            await take_birth(broker)
+            link.fence(lambda: calls.append("of the connection before"))
+            asked = await broker.gets(UNSUBSCRIBE)
+            broker.hang_up()
+            await heard.hears("action=disconnected")
+            assert not link.fenced
+            await broker.gets(SUBSCRIBE)
+            broker.send(bytes((UNSUBACK, 4)) + asked[:2] + b"\0\x11")
+            await take_birth(broker)
+            passed = asyncio.Event()
+            link.fence(passed.set)
+            asked = await broker.gets(UNSUBSCRIBE)
+            broker.send(bytes((UNSUBACK, 4)) + asked[:2] + b"\0\x11")
+            await passed.wait()
+            assert calls == []
 
     asyncio.run(body())
 

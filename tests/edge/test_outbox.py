@@ -81,6 +81,27 @@ def test_messages_that_come_back_go_first_in_their_order() -> None:
     assert drain(outbox) == ["i", "j", "k"]
 
 
+def test_a_mark_is_passed_when_all_that_was_put_before_it_is_taken_or_had_to_go() -> None:
+    outbox = Outbox(4)
+    assert outbox.is_past(outbox.mark())
+    outbox.put(loose("a"), coalesce=False)
+    outbox.put(firm("i"), coalesce=False)
+    outbox.put(loose("b"), coalesce=False)
+    mark = outbox.mark()
+    outbox.put(loose("c"), coalesce=False)
+    for taken in ("i", "a"):
+        assert not outbox.is_past(mark)
+        message = outbox.take(window_open=True)
+        assert message is not None
+        assert message.topic == taken
+    assert not outbox.is_past(mark)
+    for topic in "defg":  # "b" has to go
+        outbox.put(loose(topic), coalesce=False)
+    assert outbox.is_past(mark)
+    outbox.put(firm("i"), coalesce=False)
+    assert not outbox.is_past(mark)  # it may be of before: the firm ones carry no number
+
+
 def test_a_closed_window_holds_qos_1_back_and_lets_qos_0_pass() -> None:
     outbox = Outbox(10)
     outbox.put(firm("i"), coalesce=False)

@@ -71,6 +71,18 @@ def test_one_turn_hands_over_a_bounded_number_and_says_that_there_is_more() -> N
     assert sender.unsent == 0
 
 
+def test_a_mark_is_passed_when_what_is_before_it_is_handed_over_and_at_qos_1_acknowledged() -> None:
+    sender, _, feed = a_sender()
+    sender.put(incident(1), coalesce=False)
+    sender.put(forecast(b"1"), coalesce=False)
+    mark = sender.mark()
+    assert not sender.is_past(mark)
+    feed(welcome())
+    assert not sender.is_past(mark)
+    sender.acknowledged(1, None)
+    assert sender.is_past(mark)
+
+
 def test_what_was_on_its_way_when_the_connection_broke_goes_first_but_for_the_birth() -> None:
     sender, recorder, feed = a_sender()
     birth = incident(99)

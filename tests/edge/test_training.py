@@ -117,7 +117,7 @@ def test_asking_without_a_job_is_an_error(thread):
         asyncio.run(client.wait())
 
 
-def test_training_runs_nicer_than_the_process_on_a_daemon_thread():
+def test_training_runs_on_a_daemon_thread_and_nicer_than_the_process_once_it_is_told_to():
     def seen(_job: None) -> tuple[int, bool, int]:
         thread = threading.current_thread()
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), thread.daemon, threading.get_ident()
@@ -127,6 +127,9 @@ def test_training_runs_nicer_than_the_process_on_a_daemon_thread():
     with TrainingThread(seen, nice=wanted) as thread:
         client = thread.client()
         client.submit(None)
+        assert client.result()[:2] == (own, True)
+        thread.be_nice()
+        client.submit(None)
         assert client.result()[:2] == (wanted, True)
         assert client.result()[2] != threading.get_ident()
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
@@ -135,6 +138,7 @@ def test_training_runs_nicer_than_the_process_on_a_daemon_thread():
 def test_a_process_that_is_nicer_already_stays_so():
     own = os.getpriority(os.PRIO_PROCESS, 0)
     with TrainingThread(lambda _: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), nice=own - 5) as thread:
+        thread.be_nice()
         client = thread.client()
         client.submit(None)
         assert client.result() == own

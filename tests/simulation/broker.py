@@ -194,10 +194,6 @@ class Connection:
 
     # --- what the link does ---
 
-    @property
-    def idle(self) -> bool:
-        return not self._blocked
-
     def publish(self, message: Outgoing) -> int:
         self._mid = self._mid % 65_535 + 1
         mid = self._mid
@@ -296,7 +292,9 @@ class Connection:
 
         def lands() -> None:
             self._on_the_way -= 1
-            if not self._gone and self._broker.up:
+            if not self._broker.up:
+                self.broken("the connection broke")  # also one that was never taken in
+            elif not self._gone:
                 arrives()
             if self._blocked and self._on_the_way < SOCKET_PACKETS // 2 and not self._alive.dead:
                 self._blocked = False

@@ -308,6 +308,9 @@ class SimulatedTraining:
     def __exit__(self, *_: object) -> None:
         """Nothing to wait for."""
 
+    def be_nice(self) -> None:
+        """Nobody else wants the processor."""
+
     def client(self, on_cpu: Callable[[float], None] | None = None) -> TrainingClient:
         return TrainingClient(self)
 

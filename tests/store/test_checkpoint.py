@@ -15,6 +15,7 @@ import streamd
 from streamd.store import checkpoint as module
 from streamd.store import tensors
 from streamd.store.checkpoint import Checkpoint, CheckpointError, describe, load, load_newest, save
+from tests.store.formats import record as formats
 
 NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 JSON = st.recursive(
@@ -423,3 +424,15 @@ def test_any_checkpoint_can_be_loaded_and_a_bad_one_stays_where_it_is(tmp_path, 
         with pytest.raises(CheckpointError, match=reason):
             load(bad)
     assert visible(tmp_path) == before
+
+
+def test_a_file_of_version_1_is_read_to_the_bit(tmp_path):
+    (tmp_path / name(41)).write_bytes((formats.FOLDER / "checkpoint_1.safetensors").read_bytes())
+    loaded = load_newest(tmp_path)
+    assert loaded.quarantined == ()
+    assert loaded.created == 1.7e9
+    assert loaded.checkpoint is not None
+    assert (loaded.checkpoint.position, loaded.checkpoint.meta) == (41, formats.CHECKPOINT.meta)
+    found = {key: (array.dtype, array.shape, array.tobytes()) for key, array in loaded.checkpoint.arrays.items()}
+    wanted = {key: (array.dtype, array.shape, array.tobytes()) for key, array in formats.CHECKPOINT.arrays.items()}
+    assert found == wanted

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from streamd.store import journal
+from streamd.store import codec, journal
 from streamd.store.journal import Entry, Journal, JournalError
 from streamd.store.sqlite import Connect, Connection, DamagedError, VersionError, connect, stamp
 from tests.store.faults import Disk
 from tests.store.faulty_sqlite import through
+from tests.store.formats import record as formats
 
 
 def entry(position: int, size: int | None = None) -> Entry:
@@ -525,3 +526,16 @@ def test_a_power_cut_in_a_rescue_loses_nothing_more(path, disk):
         if not cut:
             break
     assert kept == {False, True}
+
+
+def test_a_journal_of_version_1_is_read_and_goes_on(path):
+    path.write_bytes((formats.FOLDER / "journal_1.sqlite").read_bytes())
+    opened = Journal.open(path)
+    assert opened.rescue is None
+    assert (opened.first, opened.last, opened.published) == (1, len(formats.RECORDS), formats.PUBLISHED)
+    # a record has one encoding, so that equal bytes say that the records are equal, NaNs among them
+    assert [(one.group, codec.encode(codec.decode(one.record))) for one in opened.entries(0)] == [
+        (group, codec.encode(record)) for group, record in formats.RECORDS
+    ]
+    opened.commit([entry(opened.last + 1)], opened.last)
+    opened.close()

@@ -12,6 +12,7 @@ from streamd.store.spill import Spill
 from streamd.store.sqlite import Connect, DamagedError, StoreError, VersionError, connect, stamp
 from tests.store.faults import Disk
 from tests.store.faulty_sqlite import through
+from tests.store.formats import record as formats
 from tests.store.test_journal import Careless
 
 Item = tuple[str, int, bytes]
@@ -395,3 +396,13 @@ def test_a_spill_that_syncs_too_little_would_be_caught(path, disk, small_log, sy
     lives = lives_cut_everywhere(disk, path, lambda path: Careless(connect(path), synchronous), start=100)
     with pytest.raises((AssertionError, DamagedError)):
         check_all(lives)
+
+
+def test_a_spill_of_version_1_is_read_and_goes_on(path):
+    path.write_bytes((formats.FOLDER / "spill_1.sqlite").read_bytes())
+    opened = Spill.open(path)
+    assert opened.rescue is None
+    assert opened.count() == 2
+    assert [opened.get(stream, position) for stream, position, _ in formats.ROWS] == [row for *_, row in formats.ROWS]
+    opened.put([item("a", 6)])
+    opened.close()
