@@ -16,7 +16,7 @@ from streamd.engine import regression
 from streamd.engine.lags import Lags
 from streamd.engine.mix import EXPERTS, E, Gate, Mix
 from streamd.engine.pending import MADE, Pending
-from streamd.engine.regression import Adaptive, Regression
+from streamd.engine.regression import Adaptive, Reach, Regression
 from streamd.engine.rows import Rows
 from streamd.engine.seasons import Seasons
 from streamd.records import F64, I64
@@ -62,6 +62,7 @@ class Experts:
         self.lags = Lags(sizes)
         self.regression = Regression(sizes)
         self.adaptive = Adaptive(sizes)
+        self.reach = Reach(sizes)
         self.mix = Mix(sizes)
         self.gate = Gate(sizes)
 
@@ -73,6 +74,7 @@ class Experts:
             "lags": self.lags,
             "regression": self.regression,
             "adaptive": self.adaptive,
+            "reach": self.reach,
             "mix": self.mix,
             "gate": self.gate,
         }
@@ -102,6 +104,7 @@ class Experts:
         season = self.seasons.expected(slots, frames.times, frames.interval)
         features, weight = self.lags.before(slots, n)
         targets, weight = regression.weigh(errors[:, SEASONAL], weight, frames.usual)
+        self.reach.learn(slots, errors[:, SEASONAL], frames.highest - frames.lowest)
         self.regression.learn(slots, features, targets, weight, frames.haste)
         self.adaptive.learn(slots, features, targets, weight, frames.haste)
         self.seasons.learn(slots, n, frames.times, frames.interval, tame, trust)
@@ -119,8 +122,8 @@ class Experts:
         resting = np.where(here, -season, rest - frames.last)[:, None]
         seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
         experts[:, 1] = seasonal
-        experts[:, 2] = seasonal + self.regression.foretell(slots, x)
-        experts[:, 3] = seasonal + self.adaptive.foretell(slots, x)
+        experts[:, 2] = seasonal + self.reach.bounded(slots, self.regression.foretell(slots, x))
+        experts[:, 3] = seasonal + self.reach.bounded(slots, self.adaptive.foretell(slots, x))
         weights = self.mix.weights(slots)
         return Foretold(experts, weights, (weights * experts).sum(axis=1))
 

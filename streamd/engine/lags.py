@@ -17,7 +17,7 @@ MEANS_FRAMES = np.array([36.0, 100.0, 300.0, 1000.0])
 BACK = STRETCHES[-1][1]
 FEATURES = LAGS + 1 + len(STRETCHES) + len(MEANS_FRAMES)  # the 1 is a constant, which lets a trend in
 NEAR = LAGS + 1 + 5  # the first of them: those of the last 27 frames
-LARGE = 300.0  # usual steps: a frame whose features are larger counts less
+LARGE = 10.0  # usual steps: a frame whose features are larger counts less
 _LIMIT = float(np.finfo(np.float32).max)
 
 

@@ -19,7 +19,7 @@ from streamd.engine.mix import Gate, Mix
 from streamd.engine.paths import Paths, ring
 from streamd.engine.pending import Pending
 from streamd.engine.recent import Recent
-from streamd.engine.regression import Adaptive, Regression
+from streamd.engine.regression import Adaptive, Reach, Regression
 from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
 from streamd.engine.score import Score
@@ -40,6 +40,7 @@ PARTS: dict[str, type[Rows]] = {
     "lags": Lags,
     "regression": Regression,
     "adaptive": Adaptive,
+    "reach": Reach,
     "mix": Mix,
     "gate": Gate,
     "drift": Drift,

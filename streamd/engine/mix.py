@@ -1,8 +1,10 @@
 """The experts' forecasts, mixed: weights per stream, channel and horizon that follow from past error alone.
 
-Two ways of weighing, half each. One by the relative discounted squared error, steady. The other is ML-Poly with the
-gradient trick (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044, algorithm 1), discounted: it has a bounded regret
-against the best fixed mixture and finds weights that cancel errors. A forecast for t + h counts when t + h has come.
+Two ways of weighing, half each. One by the relative discounted squared error, steady, in which the horizons of a
+channel tell of each other: a weight from one horizon alone is a guess for long, as its errors overlap. The other is
+ML-Poly with the gradient trick (Gaillard, Stoltz & van Erven 2014, arXiv 1402.2044, algorithm 1), discounted: it has a
+bounded regret against the best fixed mixture and finds weights that cancel errors. A forecast for t + h counts when
+t + h has come.
 Knows forecasts and errors, in usual steps; not who made them.
 """
 
@@ -19,7 +21,11 @@ LOSS_FRAMES, REGRET_FRAMES = 333.0, 100.0  # memory
 LONGER = 0.1  # forecasts of h steps overlap: for each further step the memory is so much longer
 GATE_FRAMES, ERROR_FRAMES = 3333.0, 1000.0
 OVERLAP = 0.2  # of a step's errors with the next one's: how much less each further step's tell
-POWER = 6.0  # of the inverse error, in the steady half
+POWER = 12.0  # of the inverse error, in the steady half
+ALIKE = 0.9  # how far an expert's error at a horizon, relative to the others', is that at all horizons
+AGREED = 0.5  # how far the other half's weights are those at all horizons
+AT_FIRST = np.array([0.5, 0.5, 0.0, 0.0])  # the weights before any error is known: no regression is of use so soon
+YOUNG_FRAMES = 8.0  # judged, after which little is left of these
 LARGEST = 30.0  # usual steps: a larger error counts as one of so many
 HASTE = 1.0  # times faster, on top, that is forgotten right after a drift
 LEAST = 1e-6  # squared usual steps: experts that are so near to perfect are equals
@@ -32,18 +38,23 @@ class Mix(Rows):
     regret: F32 = column(E, "H", "C", dtype=np.float32)  # discounted sum of what following the expert would have saved
     square: F32 = column(E, "H", "C", dtype=np.float32)  # ... of its squares
     largest: F32 = column(E, "H", "C", dtype=np.float32)  # ... the largest square
+    judged: F32 = column("H", "C", dtype=np.float32)  # forecasts so far
 
     def weights(self, slots: I64) -> F64:
         """What each expert counts, [B, E, H, C]; they add to one."""
         loss = self.loss[slots].astype(np.float64) + LEAST
-        steady = (loss.min(axis=1, keepdims=True) / loss) ** POWER
+        share = loss / loss.mean(axis=1, keepdims=True)
+        share += ALIKE * (share.mean(axis=2, keepdims=True) - share)
+        steady = (share.min(axis=1, keepdims=True) / share) ** POWER
         steady /= steady.sum(axis=1, keepdims=True)
         rate = self.largest[slots].astype(np.float64) + self.square[slots]
         with np.errstate(divide="ignore", invalid="ignore"):
             better = np.where(rate > 0, np.maximum(self.regret[slots], 0.0) / rate, 0.0)
             total = better.sum(axis=1, keepdims=True)
             quick = np.where(total > 0, better / total, steady)  # where the mix is better than all, any weights will do
-        weights: F64 = 0.5 * (steady + quick)
+        quick += AGREED * (quick.mean(axis=2, keepdims=True) - quick)
+        young = np.exp(-self.judged[slots, None] / YOUNG_FRAMES)
+        weights: F64 = 0.5 * (1.0 - young) * (steady + quick) + young * AT_FIRST[:, None, None]
         return weights
 
     def learn(self, slots: I64, errors: F64, mixed: F64, haste: F64) -> None:
@@ -61,6 +72,7 @@ class Mix(Rows):
         speed = (1.0 + HASTE * haste)[:, None, None, None] / longer
         lasting = np.where(known, np.exp(-speed / LOSS_FRAMES), 1.0)
         fading = np.where(known, np.exp(-speed / REGRET_FRAMES), 1.0)
+        self.judged[slots] += known.all(axis=1)
         self.loss[slots] = lasting * self.loss[slots] + errors * errors
         saved = 2.0 * mixed * (mixed - errors)
         square = saved * saved

@@ -20,8 +20,36 @@ RIDGE = 1.0  # in squared usual steps
 FLOOR = 1e-9  # of the mean diagonal: near-duplicate features stay solvable
 SOLVE_EVERY = (8, 24)  # frames: while a stream is young, and later
 YOUNG_FRAMES = 300
+KEEP_REACH = 0.999  # per frame
 FEWEST = 3.0  # frames that have been learned from before anything is foretold
 MOST_RATIO = 3.0  # that is made up for
+
+
+class Reach(Rows):
+    """The largest rises and falls beyond what the seasons foretold: a regression foretells none that is larger.
+
+    A level that has jumped up makes all features large, and a line through what was seen before bears no such
+    stretching: it would foretell the way back although nothing ever went back like that. After a spike, something did.
+    """
+
+    rise: F64 = column("H", "C")  # discounted maximum
+    fall: F64 = column("H", "C")
+
+    def learn(self, slots: I64, errors: F64, limit: F64) -> None:
+        """Take in what came of the last H frames.
+
+        Args:
+            errors: [B, H, C] values less what the seasons foretold; NaN where not known.
+            limit: [B, C] what is larger counts as so much.
+        """
+        keep = np.where(np.isfinite(errors), KEEP_REACH, 1.0)
+        seen = np.clip(np.nan_to_num(errors), -limit[:, None], limit[:, None])
+        self.rise[slots] = np.maximum(keep * self.rise[slots], seen)
+        self.fall[slots] = np.maximum(keep * self.fall[slots], -seen)
+
+    def bounded(self, slots: I64, change: F64) -> F64:
+        """A foretold change [B, H, C] within them."""
+        return np.clip(change, -self.fall[slots], self.rise[slots])
 
 
 class _Ridge(Rows):

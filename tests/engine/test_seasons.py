@@ -62,10 +62,11 @@ def test_the_course_of_a_day_is_learned_by_the_clock_although_times_jitter(unit)
     assert left(run, unit * seasons, 1000) < 0.15
 
 
-def test_the_day_is_foretold_from_where_the_clock_stands():
+@pytest.mark.parametrize("start", [START, START - START % DAY_S])
+def test_the_day_is_foretold_from_where_the_clock_stands_on_the_hour_or_not(start):
     run, interval = Run(), 3600.0
     for n in range(1200):
-        time = START + n * interval
+        time = start + n * interval
         run.feed(time, np.sin(2 * np.pi * time / DAY_S), interval)
     later = run.times[0] + interval * np.arange(1, HORIZON + 1)
     np.testing.assert_allclose(run.ahead(interval)[0, :, 0], np.sin(2 * np.pi * later / DAY_S), atol=0.1)
@@ -137,7 +138,7 @@ def test_a_level_that_wanders_is_not_taken_for_days_and_weeks(interval):
     ahead = run.ahead(interval)[:, :, 0] - np.array(run.expected)[-1]
     assert np.sqrt((ahead**2).mean()) < 0.5 * np.sqrt(HORIZON / 2)  # beside what the level itself moves by
     believed = run.seasons._believed(run.slots, np.full(streams, interval))[:, :FOUND, 0]
-    assert believed.mean() < 0.1
+    assert believed.mean() < 0.2
 
 
 @pytest.mark.parametrize("period", [12.5, 40.0])
