@@ -122,8 +122,8 @@ class Experts:
         resting = np.where(here, -season, rest - frames.last)[:, None]
         seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
         experts[:, 1] = seasonal
-        experts[:, 2] = seasonal + self.reach.bounded(slots, self.regression.foretell(slots, x))
-        experts[:, 3] = seasonal + self.reach.bounded(slots, self.adaptive.foretell(slots, x))
+        experts[:, 2] = seasonal + self.reach.bounded(slots, self.regression.foretell(slots, x), frames.usual)
+        experts[:, 3] = seasonal + self.reach.bounded(slots, self.adaptive.foretell(slots, x), frames.usual)
         weights = self.mix.weights(slots)
         return Foretold(experts, weights, (weights * experts).sum(axis=1))
 

@@ -65,7 +65,7 @@ class Lags(Rows):
         x[:, end:] = means
         x -= rest[:, None]
         x[:, LAGS] = usual
-        large = np.abs(x).max(axis=1) / (LARGE * usual)
+        large = np.abs(x[:, :LAGS]).max(axis=1) / (LARGE * usual)
         features: F64 = np.clip(x, -_LIMIT, _LIMIT).transpose(0, 2, 1)
         self.waiting[slots, n % self.sizes["W"]] = features
         self.weights[slots, n % self.sizes["W"]] = weight / np.maximum(large, 1.0) ** 2

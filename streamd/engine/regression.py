@@ -21,6 +21,7 @@ FLOOR = 1e-9  # of the mean diagonal: near-duplicate features stay solvable
 SOLVE_EVERY = (8, 24)  # frames: while a stream is young, and later
 YOUNG_FRAMES = 300
 KEEP_REACH = 0.999  # per frame
+MOST_CHANGES = 30.0  # usual ones, that are ever foretold
 FEWEST = 3.0  # frames that have been learned from before anything is foretold
 MOST_RATIO = 3.0  # that is made up for
 
@@ -47,9 +48,10 @@ class Reach(Rows):
         self.rise[slots] = np.maximum(keep * self.rise[slots], seen)
         self.fall[slots] = np.maximum(keep * self.fall[slots], -seen)
 
-    def bounded(self, slots: I64, change: F64) -> F64:
-        """A foretold change [B, H, C] within them."""
-        return np.clip(change, -self.fall[slots], self.rise[slots])
+    def bounded(self, slots: I64, change: F64, usual: F64) -> F64:
+        """A foretold change [B, H, C] within them, and within so many of the usual ones [B, H, C]."""
+        most = MOST_CHANGES * usual
+        return np.clip(change, -np.minimum(self.fall[slots], most), np.minimum(self.rise[slots], most))
 
 
 class _Ridge(Rows):

@@ -13,6 +13,8 @@ from streamd.records import F64, I64
 MEMORY_FRAMES = 1000.0  # forgetting: the weight of a frame falls to 1/e over so many later ones
 HASTE = 4.0  # times faster, on top, that is forgotten right after a drift
 REACH = 5.0  # a value further off than so many spreads counts as being there
+TOP_KEEP = 0.97  # of the largest change lately, per frame
+WIDEST = 10.0  # a usual change is no more than so many of the largest change lately: a unit may have changed
 TINY = 1e-12  # relative to the level: a spread below it is a constant
 
 
@@ -25,6 +27,7 @@ class Scale(Rows):
     last: F64 = column("C", fill=np.nan)  # the last value seen
     steps: F64 = column("H", "C")  # judged persistence forecasts, as far as the memory reaches
     step_square: F64 = column("H", "C")  # running mean square of value(t + h) - value(t)
+    top: F64 = column("H", "C")  # the largest change lately; where a channel stands still, no time passes for it
 
     def spread(self, slots: I64) -> F64:
         """Standard deviation, [B, C]; never 0, so that it can divide."""
@@ -67,5 +70,11 @@ class Scale(Rows):
         rate = trust / np.minimum(steps + 1.0, memory[:, None])
         bound = np.where((steps < 3) | (step_square == 0), np.inf, REACH * REACH * step_square)
         change = np.minimum(np.where(judged, changes, 0.0) ** 2, bound)
-        self.step_square[slots] = np.where(judged, step_square + rate * (change - step_square), step_square)
+        moved = judged & (changes != 0.0)
+        top = np.where(moved, np.maximum(TOP_KEEP * self.top[slots], np.sqrt(change)), self.top[slots])
+        most = np.where(moved, WIDEST * WIDEST * top * top, np.inf)
+        self.step_square[slots] = np.where(
+            judged, np.minimum(step_square + rate * (change - step_square), most), step_square
+        )
+        self.top[slots] = top
         self.steps[slots] = np.where(judged, np.minimum(steps + trust, MEMORY_FRAMES), steps)
