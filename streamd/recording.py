@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from streamd.config import Group
+from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.records import F64, Array, Bool, Incident, Outcome
 
@@ -37,7 +38,7 @@ class Recording:
     coverages: tuple[float, ...]  # [Q] ascending
     levels: F64  # [N, Q, 2, H, C] lower and upper of each of them
     steps: tuple[int, ...]  # [S] steps ahead of which weights are kept
-    experts: tuple[str, ...]  # [E] none: the engine told no weights
+    experts: tuple[str, ...]  # [E], the network last
     weights: F64  # [N, E, S, C] what each counts; the experts' add to one, the network's is a gate of its own
     drifted: Bool  # [N]
 
@@ -73,7 +74,9 @@ class Recorder:
             "score": outcome.score[0],
             "terms": outcome.terms[0],
             "channel_score": outcome.channel_score[0],
-            **_told(outcome, self.steps),
+            "weights": outcome.weights[0][:, np.array(self.steps) - 1],
+            "drifted": outcome.drifted[0],
+            "levels": outcome.levels[0],
             **{f"against {name}": score for name, score in against.items()},
         }
         for name, value in row.items():
@@ -87,15 +90,14 @@ class Recorder:
         """Everything as arrays; the recorder is empty then, for there may not be room for both."""
         arrays = {name: np.array(self._rows.pop(name)) for name in list(self._rows)}
         against = {name.partition(" ")[2]: arrays.pop(name) for name in list(arrays) if name.startswith("against ")}
-        coverages = _coverages(self._settings)
         return Recording(
             channels=self._channels,
             incidents=tuple(sorted(self._incidents.values(), key=lambda incident: incident.start)),
             against=against,
-            coverage=coverages[0],
-            coverages=tuple(sorted(coverages)),
+            coverage=self._settings.main_coverage,
+            coverages=self._settings.coverages,
             steps=self.steps,
-            experts=_experts(arrays["weights"].shape[1]),
+            experts=(*EXPERTS, "network"),
             **arrays,
         )
 
@@ -103,29 +105,3 @@ class Recorder:
 def drawn_steps(horizon: int) -> tuple[int, ...]:
     """The steps ahead that are looked at one by one: the first, the middle and the last."""
     return tuple(sorted({1, max(1, horizon // 2), horizon}))
-
-
-# --- What the engine is going to tell and may not tell yet: weights, drifts, several coverages. To be read straight
-# from Outcome, Group and engine.mix once they are there; nothing else in the shell knows that they may be missing. ---
-
-
-def _told(outcome: Outcome, steps: tuple[int, ...]) -> dict[str, Any]:
-    """`weights` [E, S, C], `drifted`, `levels` [Q, 2, H, C] of the only row."""
-    weights, drifted, levels = (getattr(outcome, name, None) for name in ("weights", "drifted", "levels"))
-    at = np.array(steps) - 1
-    return {
-        "weights": np.zeros((0, len(at), len(outcome.channels))) if weights is None else weights[0][:, at],
-        "drifted": False if drifted is None else bool(drifted[0]),
-        "levels": np.stack([outcome.lower[0], outcome.upper[0]])[None] if levels is None else levels[0],
-    }
-
-
-def _coverages(settings: Group) -> tuple[float, ...]:
-    """The main one first."""
-    coverage: Any = settings.coverage
-    return (coverage,) if isinstance(coverage, float) else tuple(coverage)
-
-
-def _experts(told: int) -> tuple[str, ...]:
-    names = ("persistence", "seasonal", "regression", "adaptive", "network")
-    return names if told == len(names) else tuple(f"expert {at + 1}" for at in range(told))

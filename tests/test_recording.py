@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace as with_
 
 from streamd.config import Group
+from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.recording import Recorder, Recording, drawn_steps
 from streamd.records import Incident, Outcome
@@ -37,6 +38,9 @@ def outcome(n: int, **more: Any) -> Outcome:
         "score": np.array([n / 2]),
         "terms": np.full((1, len(TERMS)), n / 2),
         "channel_score": np.array([[n / 2, 0.0]]),
+        "weights": np.zeros((1, len(EXPERTS) + 1, 4, 2)),
+        "levels": np.zeros((1, 1, 2, 4, 2)),
+        "drifted": np.zeros(1, bool),
         "warming": np.ones(1),
         "incidents": (),
     }
@@ -72,15 +76,6 @@ def test_an_incident_is_kept_as_it_was_told_last_in_the_order_of_their_starts() 
     assert [(one.id, one.score) for one in found.incidents] == [("backtest-2", 2.0), ("backtest-1", 4.0)]
 
 
-def test_an_engine_that_tells_no_weights_leaves_the_one_interval_as_the_only_level() -> None:
-    found = recorded(outcome(0), outcome(1))
-    assert found.experts == ()
-    assert not found.drifted.any()
-    assert found.coverages == (found.coverage,) == (0.9,)
-    np.testing.assert_array_equal(found.levels[:, 0, 0], found.lower)
-    np.testing.assert_array_equal(found.levels[:, 0, 1], found.upper)
-
-
 def test_weights_are_kept_at_the_steps_that_are_drawn_and_drifts_and_levels_as_told() -> None:
     weights = np.arange(5 * 4 * 2, dtype=float).reshape(1, 5, 4, 2)
     levels = np.arange(3 * 2 * 4 * 2, dtype=float).reshape(1, 3, 2, 4, 2)
@@ -89,7 +84,7 @@ def test_weights_are_kept_at_the_steps_that_are_drawn_and_drifts_and_levels_as_t
     np.testing.assert_array_equal(found.weights[0], weights[0][:, [0, 1, 3]])
     np.testing.assert_array_equal(found.levels, levels)
     assert found.drifted.tolist() == [True]
-    assert found.experts[-1] == "network"
+    assert found.experts == (*EXPERTS, "network")
 
 
 @pytest.mark.parametrize(("horizon", "steps"), [(1, (1,)), (2, (1, 2)), (3, (1, 3)), (48, (1, 24, 48))])

@@ -130,6 +130,8 @@ class Engine:
         slots = self._open(batch.streams)
         seq = self.timing.seq[slots]
         n = self.timing.age[slots]
+        # with its first frame, not when it is reset: a stream that was not in memory then must not begin otherwise
+        self.intervals.multiplier[slots[n == 0]] = self.pool.begin()
         steps = self.timing.advance(slots, batch.times)
         interval = self.timing.interval[slots]
         values = np.where(np.abs(batch.values) <= LARGEST, batch.values, np.nan)
@@ -361,9 +363,8 @@ class Engine:
             getattr(self.timing, name)[slots] = array
 
     def _begin(self, slots: I64) -> None:
-        """Let fresh rows begin with what the group knows."""
+        """Let fresh rows begin with the group's weights."""
         self.hidden.generation[slots] = self.learner.generation
-        self.intervals.multiplier[slots] = self.pool.begin()
 
     def _widen(self, channels: Sequence[str]) -> None:
         self.channels += tuple(name for name in channels if name not in self.channels)

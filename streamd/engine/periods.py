@@ -67,15 +67,16 @@ def profile(past: F64, period: float, knots: int, rate: float) -> tuple[F64, F64
     return filled - filled.mean(), hits
 
 
-def foretells(past: F64, period: float, knots: int, rate: float) -> bool:
-    """Whether a profile over this period, learned from the first part of the past [N], foretells the last part."""
+def explained(past: F64, period: float, knots: int, rate: float) -> float:
+    """Share of the variance of the last part of the past [N] that a profile learned from the first part foretells."""
     held = int(len(past) * HELD_BACK)
     line, _ = profile(past[:-held], period, knots, rate)
     later = past[-held:]
     place = (np.arange(1, held + 1) / period % 1.0) * knots
     guess = np.interp(place, np.arange(knots + 1), np.append(line, line[0]))
     off = later - later.mean()
-    return bool(((off - guess) ** 2).sum() < (1.0 - EXPLAINED) * (off**2).sum())
+    total = (off**2).sum()
+    return float(1.0 - ((off - guess) ** 2).sum() / total) if total > 0.0 else 0.0
 
 
 def _centred(past: F64) -> F64:

@@ -174,14 +174,15 @@ class Seasons(Rows):
                     continue
                 if not abs(period - known) <= SAME * known:
                     start, count = OFFSETS[FOUND], int(KNOTS[FOUND])
-                    if not periods.foretells(rest[:, channel], period, count, RATE):
+                    explained = periods.explained(rest[:, channel], period, count, RATE)
+                    if explained < periods.EXPLAINED:
                         continue
                     line, hits = periods.profile(rest[:, channel], period, count, RATE)
                     self.knots[slot, start:, channel], self.hits[slot, start:, channel] = line, hits
                     self.phase[slot, channel] = 0.0  # the profile begins at the last frame
-                    # it has to earn its weight: as if it had foretold nothing so far
-                    self.match[slot, FOUND, channel] = 0.0
+                    # as if it had always foretold as well as a part of it did the rest; more it has to earn
                     self.power[slot, FOUND, channel] = (line * line).mean()
+                    self.match[slot, FOUND, channel] = explained * self.power[slot, FOUND, channel]
                 self.period[slot, channel] = period
 
 

@@ -21,8 +21,9 @@ from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
 from streamd.records import Batch
 
-# Attributes of the engine, each a part of its own. An expert that becomes one belongs here.
-PARTS = ("timing", "scale", "recent", "hidden", "intervals", "score", "incidents", "memory", "learner")
+# Attributes of the engine, each a part of its own.
+PARTS = ("timing", "scale", "recent", "hidden", "intervals", "pool", "drift", "score", "incidents", "memory", "learner")
+EXPERTS = ("pending", "seasons", "lags", "regression", "adaptive", "reach", "mix", "gate")  # those of `engine.experts`
 RUNS = 5
 
 
@@ -69,8 +70,9 @@ def measure(streams: int, channels: int, horizon: int, seconds: float) -> dict[s
     for _ in range(150):  # every ring has filled
         one()
     spent: dict[str, float] = defaultdict(float)
-    for part in PARTS:
-        setattr(engine, part, Timed(getattr(engine, part), spent, part))
+    for owner, parts in ((engine, PARTS), (engine.experts, EXPERTS)):
+        for part in parts:
+            setattr(owner, part, Timed(getattr(owner, part), spent, part))
     runs: dict[str, list[float]] = defaultdict(list)
     for _ in range(RUNS):
         spent.clear()
@@ -79,7 +81,7 @@ def measure(streams: int, channels: int, horizon: int, seconds: float) -> dict[s
             one()
         readings = (tick - first) * streams
         runs["engine.apply"].append((time.process_time() - cpu) / readings * 1e6)
-        for part in PARTS:
+        for part in (*PARTS, *EXPERTS):
             runs[part].append(spent[part] / readings * 1e6)
     return {name: statistics.median(costs) for name, costs in runs.items()}
 

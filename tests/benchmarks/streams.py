@@ -21,6 +21,7 @@ import numpy as np
 from streamd.config import Group, Training
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
+from streamd.engine.mix import EXPERTS
 from streamd.records import F64, Batch, Bool, Outcome
 
 STEP_S = 3600.0
@@ -151,20 +152,18 @@ def judge(streams: Sequence[Stream], settings: Group) -> Judged:
             experts = np.zeros((B, told))
         waiting[n % H] = np.nan
         waiting[n % H, :, : made_now.shape[1]] = made_now
-    labels = ("persistence", *(f"expert {at + 1}" for at in range(told - 1)))
+    labels = ("persistence", *EXPERTS[1:])
     rounding = np.maximum(counts, 1) * (PRECISION * np.nanmax(np.abs(values), axis=1)) ** 2
     return Judged(mix, experts, rounding, labels, int(counts.sum()))
 
 
 def _forecasts(outcome: Outcome | None, present: np.ndarray[tuple[int], np.dtype[np.intp]], last: F64, H: int) -> F64:
-    """Of all streams [B, 1 + E, H]: the mix, persistence, and what experts the engine tells; NaN for absent streams."""
-    experts = getattr(outcome, "experts", None)
-    made = np.full((len(last), 2 + (0 if experts is None else experts.shape[1]), H), np.nan)
+    """Of all streams [B, 1 + E, H]: the mix and the experts, persistence as it is here; NaN for absent streams."""
+    made = np.full((len(last), 1 + len(EXPERTS), H), np.nan)
     if outcome is not None:
         made[present, 0] = outcome.mean[:, :, 0]
         made[present, 1] = last[present, None]
-        if experts is not None:
-            made[present, 2:] = experts[..., 0]
+        made[present, 2:] = outcome.experts[:, 1:, :, 0]
     return made
 
 
@@ -173,8 +172,6 @@ def show(streams: Sequence[Stream], judged: Judged, listed: int) -> None:
     within: Bool = ratios <= ALLOWED
     worst = np.argsort(-ratios)
     print(f"{len(streams)} streams, {judged.forecasts:,} forecasts; experts: {', '.join(judged.names)}")
-    if len(judged.names) == 1:
-        print("the engine tells of no experts (Outcome.experts): compared with persistence only")
     print(f"squared error of the mix over the best expert's: median {np.median(ratios):.4f}, worst {ratios.max():.4g}")
     print(f"at most {ALLOWED}: {int(within.sum())} of {len(streams)}: {'ok' if within.all() else 'missed'}")
     for b in worst[:listed]:

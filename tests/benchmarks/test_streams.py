@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from streamd.config import Group, Network, Training
 from streamd.engine.engine import Engine
+from streamd.engine.mix import EXPERTS
 from streamd.records import Batch, Outcome
 from tests.benchmarks.streams import Stream, generate, judge
 
@@ -41,7 +42,8 @@ def test_a_mix_that_is_persistence_is_as_good_as_persistence(monkeypatch: pytest
     class Flat(Engine):
         def apply(self, batch: Batch) -> Outcome:
             outcome = super().apply(batch)
-            return told(outcome, mean=np.repeat(batch.values[:, None], SETTINGS.horizon_steps, axis=1), experts=None)
+            mean = np.repeat(batch.values[:, None], SETTINGS.horizon_steps, axis=1)
+            return told(outcome, mean=mean, experts=np.repeat(mean[:, None], len(EXPERTS), axis=1))
 
     monkeypatch.setattr("tests.benchmarks.streams.Engine", Flat)
     judged = judge([generate(1, number, 60) for number in range(12)], SETTINGS)
@@ -54,12 +56,12 @@ def test_forecasts_are_judged_by_the_hour_also_across_a_gap(monkeypatch: pytest.
     values[4:7] = np.nan
 
     class Scripted(Engine):
-        """Forecasts the hour right, but for one too much; its second expert is two too much."""
+        """Forecasts the hour right, but for one too much; its experts by more."""
 
         def apply(self, batch: Batch) -> Outcome:
             outcome = super().apply(batch)
             ahead = batch.values[:, None, :] + np.arange(1.0, 4.0)[None, :, None]
-            experts = np.stack([ahead + 5.0, ahead + 2.0], axis=1)
+            experts = np.stack([ahead, ahead + 5.0, ahead + 2.0, ahead + 9.0], axis=1)
             return told(outcome, mean=ahead + 1.0, experts=experts)
 
     monkeypatch.setattr("tests.benchmarks.streams.Engine", Scripted)
@@ -67,7 +69,10 @@ def test_forecasts_are_judged_by_the_hour_also_across_a_gap(monkeypatch: pytest.
     known = [(n, h) for n in range(12) for h in range(1, 4) if n + h < 12 and np.isfinite(values[[n, n + h]]).all()]
     assert judged.forecasts == len(known)
     assert judged.mix[0] == len(known)
-    assert judged.experts[0].tolist() == [sum(h * h for _, h in known), 25.0 * len(known), 4.0 * len(known)]
+    assert judged.experts[0].tolist() == [
+        sum(h * h for _, h in known),
+        *(off * off * len(known) for off in (5.0, 2.0, 9.0)),
+    ]
     assert judged.ratios[0] == pytest.approx(len(known) / judged.experts[0].min())
 
 

@@ -151,19 +151,25 @@ def test_no_outcome_and_no_state_depends_on_which_streams_were_in_memory(
 @pytest.mark.parametrize("restarted", [False, True])
 def test_a_stream_that_missed_a_reset_comes_back_as_if_it_had_been_there(restarted: bool) -> None:
     home, engine, plant = Home(SETTINGS), small_engine(), Plant(3)
-    for batch in plant.batches(40):
+    for batch in plant.batches(100):
         home.engine.apply(batch)
         engine.apply(batch)
     home.spill(6)
     for each in (home.engine, engine):
         each.command(Reset())
         each.learner.generation += 1  # as when new weights are installed
+        known = each.pool.log_multiplier.copy()
+        for number, row in enumerate(np.random.default_rng(0).standard_t(2, size=(50, 1, 2))):
+            each.apply(Batch(("other",), np.array([60.0 * number]), row))
+        assert known.any()
+        assert (each.pool.log_multiplier != known).any()  # the group learns on meanwhile
     if restarted:
         home.restart()
     home.fetch(STREAMS)
     assert by_stream(home.engine) == by_stream(engine)
-    assert not home.engine.timing.age[:6].any()
-    assert home.engine.timing.seq[:6].all()
+    slots = home.engine.slots.open(STREAMS)
+    assert not home.engine.timing.age[slots].any()
+    assert home.engine.timing.seq[slots].all()
 
 
 def test_those_silent_longest_leave_first_and_of_equals_those_first_by_name() -> None:
