@@ -134,9 +134,8 @@ def test_another_horizon_keeps_the_first_steps(horizon: int) -> None:
     assert notes[0].startswith(f"the horizon was 3 steps and is {horizon}: what was learnt of the first {kept} was")
     before, after = engine.apply(same_frame(2)), other.apply(same_frame(2))
     assert after.mean.shape == (6, horizon, 2)
-    for name in ("experts", "weights"):
-        here, there = getattr(before, name)[:, :, :kept], getattr(after, name)[:, :, :kept]
-        np.testing.assert_allclose(there, here, rtol=1e-6)
+    # weights are left out: in the mix the horizons tell of each other, and there are more or fewer of them now
+    np.testing.assert_allclose(after.experts[:, :, :kept], before.experts[:, :, :kept], rtol=1e-6)
     # the network sees the horizon's end, which is another, and what was forecast for this frame, which was dropped
     assert np.isfinite(after.mean).all()
     # of a step that is new nothing is known but what recurs, until it has learnt
