@@ -20,7 +20,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 
 Row = Mapping[str, float]
 

@@ -17,7 +17,7 @@ from typing import Any
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 
-LIMIT_S = 60.0
+LIMIT_S = 180.0
 GROUPS = ("left", "right")  # one stream each, so that every batch is one frame, in any run
 BEGIN_S = 1_700_000_000.0  # time of the first readings, by the sensors' clock
 CALM = 300  # readings of a stream before the first disturbance: scores are calibrated by then
