@@ -14,6 +14,7 @@ from streamd.config import Group, Network
 from streamd.engine import layout
 from streamd.engine.engine import Engine
 from streamd.engine.migrate import migrate
+from streamd.engine.mix import Mix
 from streamd.records import Batch, Bool, Widen
 from tests.engine.runs import SETTINGS, STREAMS, Plant, bits, outcome_bits, small_engine, state, with_training
 
@@ -134,8 +135,11 @@ def test_another_horizon_keeps_the_first_steps(horizon: int) -> None:
     assert notes[0].startswith(f"the horizon was 3 steps and is {horizon}: what was learnt of the first {kept} was")
     before, after = engine.apply(same_frame(2)), other.apply(same_frame(2))
     assert after.mean.shape == (6, horizon, 2)
-    # weights are left out: in the mix the horizons tell of each other, and there are more or fewer of them now
     np.testing.assert_allclose(after.experts[:, :, :kept], before.experts[:, :, :kept], rtol=1e-6)
+    # weights follow from all horizons' errors together, so they change; what they follow from does not
+    for name in Mix.columns:
+        here, there = (getattr(each.experts.mix, name)[..., :kept, :] for each in (engine, other))
+        np.testing.assert_array_equal(there[:6], here[:6])
     # the network sees the horizon's end, which is another, and what was forecast for this frame, which was dropped
     assert np.isfinite(after.mean).all()
     # of a step that is new nothing is known but what recurs, until it has learnt
