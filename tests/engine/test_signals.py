@@ -301,28 +301,42 @@ def test_a_channel_that_changes_its_unit_is_caught_up_with(factor):
     assert good, coverage
 
 
+def skewed(random, count):
+    """Shocks that are never far below and sometimes far above: intervals have to be lopsided."""
+    made, shocks = np.zeros(count), random.exponential(size=count) ** 1.5
+    for n in range(1, count):
+        made[n] = 0.5 * made[n - 1] + shocks[n]
+    return made
+
+
+def first_frames(engine, make, seed, frames, streams=30):
+    """Of new streams: share of values inside their intervals, of forecasts that have one, and how lopsided these are.
+
+    The last is the median of how far they reach above the forecast over how far below.
+    """
+    values = np.array([make(np.random.default_rng([seed, b]), frames + H) for b in range(streams)]).T
+    names = tuple(f"{seed}-{b}" for b in range(streams))
+    inside, lopsided = [], []
+    for n in range(frames):
+        outcome = engine.apply(Batch(names, np.full(streams, START + MINUTE * n), values[n][:, None]))
+        targets = values[n + 1 : n + 1 + H].T
+        lower, mean, upper = (each[:, :, 0] for each in (outcome.lower, outcome.mean, outcome.upper))
+        inside.append(np.where(np.isfinite(lower), (lower <= targets) & (targets <= upper), np.nan))
+        reaches = np.isfinite(lower) & (lower < mean)
+        lopsided.append((upper - mean)[reaches] / (mean - lower)[reaches])
+    return np.nanmean(inside), np.isfinite(inside).mean(), np.median(np.concatenate(lopsided))
+
+
 def test_a_new_stream_of_a_known_group_has_the_groups_intervals_from_the_start():
     group = Group(
         channels=("a",), horizon_steps=H, network=Network(hidden=4, layers=1), training=Training(enabled=False)
     )
-
-    def first_frames(engine, seed, frames=50, streams=30):
-        """Share of new streams' values inside their intervals, of those that have one; and the share of these."""
-        values = np.array([ar(np.random.default_rng([seed, b]), frames + H) for b in range(streams)]).T
-        names = tuple(f"{seed}-{b}" for b in range(streams))
-        inside = []
-        for n in range(frames):
-            outcome = engine.apply(Batch(names, np.full(streams, START + MINUTE * n), values[n][:, None]))
-            for h in range(H):
-                target, lower, upper = values[n + 1 + h], outcome.lower[:, h, 0], outcome.upper[:, h, 0]
-                inside.append(np.where(np.isfinite(lower), (lower <= target) & (target <= upper), np.nan))
-        return np.nanmean(inside), np.isfinite(inside).mean()
-
-    known, cold = Engine(group, InlineTrainer()), Engine(group, InlineTrainer())
-    first_frames(known, seed=1, frames=400)
-    coverage, told = first_frames(known, seed=2)
-    assert coverage == pytest.approx(0.9, abs=0.05)
-    assert told > 0.95
-    alone, told_alone = first_frames(cold, seed=2)
-    assert told_alone < told
-    assert abs(coverage - 0.9) < abs(alone - 0.9)
+    for make in (ar, skewed):
+        known, cold = Engine(group, InlineTrainer()), Engine(group, InlineTrainer())
+        _, _, settled = first_frames(known, make, seed=1, frames=500)
+        inside, told, lopsided = first_frames(known, make, seed=2, frames=50)
+        _, cold_told, cold_lopsided = first_frames(cold, make, seed=2, frames=50)
+        assert inside == pytest.approx(0.9, abs=0.06)
+        assert told > 0.98 > cold_told
+        if make is skewed:
+            assert min(lopsided, settled) > 1.1 > cold_lopsided
