@@ -173,11 +173,11 @@ class Seasons(Rows):
                 if not period or not self.frames[slot, channel] or _by_the_clock(period * interval[row]):
                     continue
                 if not abs(period - known) <= SAME * known:
-                    start, count = OFFSETS[FOUND], int(KNOTS[FOUND])
-                    explained = periods.explained(rest[:, channel], period, count, RATE)
+                    start, knots = OFFSETS[FOUND], int(KNOTS[FOUND])
+                    explained = periods.explained(rest[:, channel], period, knots, RATE)
                     if explained < periods.EXPLAINED:
                         continue
-                    line, hits = periods.profile(rest[:, channel], period, count, RATE)
+                    line, hits = periods.profile(rest[:, channel], period, knots, RATE)
                     self.knots[slot, start:, channel], self.hits[slot, start:, channel] = line, hits
                     self.phase[slot, channel] = 0.0  # the profile begins at the last frame
                     # as if it had always foretold as well as a part of it did the rest; more it has to earn
