@@ -88,6 +88,7 @@ class Training(Section, frozen=True):
 
 class Alarm(Section, frozen=True):
     per_week: Positive = 1.0  # false alarms that a stream may raise in a week
+    accept_s: Positive = 86_400.0  # a new level that has lasted so long is normal
 
 
 class Channel(Section, frozen=True):

@@ -25,7 +25,7 @@ from streamd.engine.ranges import Ranges
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
-from streamd.engine.score import Score
+from streamd.engine.score import Judge, Judgement
 from streamd.engine.slots import Slots, Timing
 from streamd.engine.snapshot import Snapshot
 from streamd.model import network
@@ -40,7 +40,7 @@ SURE = 8.0  # changes or errors that what is usual has to come from before error
 FIRST_ROWS = 16
 LASTING = ("seq", "last_time", "number")  # of a stream, when its state begins afresh
 # parts whose arrays have no row per slot; weights, windows of a job, and what the group knows never change in place
-KINDS = {"memory": "memory", "learner": "whole", "pool": "whole"}
+KINDS = {"memory": "memory", "learner": "whole", "pool": "whole", "common": "whole"}
 
 
 class Engine:
@@ -73,7 +73,7 @@ class Engine:
         self.hidden = Hidden(sizes)
         self.intervals = Intervals(sizes)
         self.pool = Pool(sizes, slots=1)
-        self.score = Score(sizes)
+        self.judge = Judge(sizes, settings.alarm)
         self.incidents = Incidents(sizes)
         self.memory = Memory(sizes, slots=settings.training.memory_windows)
         self._grow(FIRST_ROWS)
@@ -132,6 +132,7 @@ class Engine:
         n = self.timing.age[slots]
         # with its first frame, not when it is reset: a stream that was not in memory then must not begin otherwise
         self.intervals.multiplier[slots[n == 0]] = self.pool.begin()
+        self.judge.begin(slots[n == 0])
         steps = self.timing.advance(slots, batch.times)
         interval = self.timing.interval[slots]
         values = np.where(np.abs(batch.values) <= LARGEST, batch.values, np.nan)
@@ -140,7 +141,9 @@ class Engine:
         # what was forecast for these frames, against what they are
         changes = self.recent.changes(slots, n, values)
         errors = self.experts.pending.errors(slots, n, steps, changes)
-        score, channel_score, trust = self._judge(slots, errors[:, PUBLISHED], interval)
+        judged = self._judge(slots, n, batch.times, interval, values, errors[:, PUBLISHED])
+        score, channel_score = judged.score, judged.channel_score
+        trust = np.where(score >= 1.0, DISTRUST, 1.0)
 
         usual = self.scale.step_spread(slots)
         drifted = self.drift.update(slots, self._size(errors[:, MIXED, 0] / usual[:, 0], slots))
@@ -193,6 +196,8 @@ class Engine:
         self._remember_windows(slots, n)
         self.learner.begin(self.frames, self.known, self.memory, self._favour)
         incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, score, channel_score)
+        raised = {incident.stream for incident in incidents if incident.state == "raised"}
+        self.judge.learn(slots, judged.terms, np.array([stream in raised for stream in batch.streams]), judged.period)
         return Outcome(
             channels=self.channels,
             streams=batch.streams,
@@ -203,35 +208,22 @@ class Engine:
             lower=shown.levels[:, main, 0],
             upper=shown.levels[:, main, 1],
             score=score,
-            terms=score[:, None],
+            terms=judged.terms,
             channel_score=channel_score,
             weights=np.concatenate([foretold.weights, share[:, None]], axis=1),
             experts=last[:, None, None] + foretold.experts,
             levels=shown.levels,
             drifted=drifted,
-            warming=self.score.warming(slots),
+            warming=self.judge.warming(slots),
             incidents=incidents,
             reports=reports,
             paths=paths,
             repaired=repaired,
         )
 
-    def _judge(self, slots: I64, errors: F64, interval: F64) -> tuple[F64, F64, F64]:
-        """Score [B] and its parts per channel [B, C], and how far the frames may be learned from [B]."""
-        # a quiet hour must not make the next ordinary change strange
-        usual = np.fmax(self.intervals.spread(slots)[:, 0], CALMEST * self.scale.step_spread(slots)[:, 0])
-        surprise = self.score.surprise(errors[:, 0], usual)
-        # what is usual after an error or two says nothing of how rare a larger one is
-        sure = np.isfinite(errors[:, 0]) & (self.intervals.judged[slots, 0] >= SURE)
-        worst: F64 = np.max(np.where(sure, surprise, 0.0), axis=1, initial=0.0)
-        known: F64 = np.where(sure.any(axis=1), 1.0, 0.0)
-        parts = surprise / self.score.line(slots, interval, self.settings.alarm.per_week)[:, None]
-        young = self.score.warming(slots) < 1.0
-        parts = np.where(young[:, None], np.minimum(parts, 0.99), parts)
-        score: F64 = np.max(parts, axis=1, initial=0.0)
-        trust: F64 = np.where(score >= 1.0, DISTRUST, 1.0)
-        self.score.learn(slots, worst, known, trust)
-        return score, parts, trust
+    def _judge(self, slots: I64, n: I64, times: F64, interval: F64, values: F64, errors: F64) -> Judgement:
+        turn, silence = self.timing.number[slots], np.zeros_like(values)
+        return self.judge.look(slots, n, turn, times, interval, values, errors, silence)
 
     def _size(self, errors: F64, slots: I64) -> F64:
         """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
@@ -313,9 +305,13 @@ class Engine:
             "paths": self.paths,
             "hidden": self.hidden,
             "intervals": self.intervals,
-            "score": self.score,
+            **self.judge.parts(),
             "incidents": self.incidents,
         }
+
+    def _common(self) -> dict[str, Rows]:
+        """What the streams of the group have in common: one row each."""
+        return {"pool": self.pool, "common": self.judge.common}
 
     def _rows(self) -> dict[str, Array]:
         """Every array with one row per slot, by its full name."""
@@ -373,6 +369,7 @@ class Engine:
             part.widen(sizes)
         self.memory.widen(sizes)
         self.pool.widen(sizes)
+        self.judge.common.widen(sizes)
         self.ranges = Ranges(self.settings.channel, self.channels)
         self.learner.widen(len(self.channels))
 
@@ -439,7 +436,8 @@ class Engine:
         used = len(self.slots)
         arrays = {name: array[:used] for name, array in self._rows().items()}
         arrays |= {f"memory.{key}": array[: self.memory.used] for key, array in self.memory.state_dict().items()}
-        arrays |= {f"pool.{key}": array for key, array in self.pool.state_dict().items()}
+        for name, part in self._common().items():
+            arrays |= {f"{name}.{key}": array for key, array in part.state_dict().items()}
         learner_arrays, learner_meta = self.learner.state_dict()
         arrays |= {f"learner.{key}": array for key, array in learner_arrays.items()}
         meta = {
@@ -476,8 +474,9 @@ class Engine:
         self.resets, self._reset_generation = meta["resets"], meta["reset_generation"]
         self.slots = Slots(meta["streams"])
         self.memory.added = meta["memory_added"]
-        rows = dict.fromkeys(self._parts(), len(self.slots)) | {"memory": min(self.memory.added, windows), "pool": 1}
-        for name, part in {**self._parts(), "memory": self.memory, "pool": self.pool}.items():
+        rows = dict.fromkeys(self._parts(), len(self.slots)) | {"memory": min(self.memory.added, windows)}
+        rows |= dict.fromkeys(self._common(), 1)
+        for name, part in {**self._parts(), "memory": self.memory, **self._common()}.items():
             part.load_state_dict(_of_part(name, arrays))
             if part.slots != rows[name]:
                 raise ValueError(f"{name}: {part.slots} rows are not {rows[name]}")

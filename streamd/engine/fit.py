@@ -10,14 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamd.engine.intervals import Pool
-from streamd.engine.layout import PARTS
+from streamd.engine.layout import COMMON, PARTS
 from streamd.engine.memory import Memory
 from streamd.engine.rows import Column
 from streamd.records import I64, Array
 
 FRESH = -1  # in an index: nothing of the old array has this place
-UNTOLD = {"W", "Q", "T"}  # axes of no part in a state of layout 1
+UNTOLD = {"W", "Q", "T", "J"}  # axes of no part in older states
 LASTING = (
     "timing.seq",
     "timing.last_time",
@@ -78,12 +77,10 @@ class Change:
         """What the group's streams have in common, arrays [1, ...] by their full names."""
         indexes = self._indexes()
         fitted = {}
-        for key, spec in Pool.columns.items():
-            array = arrays.get(f"pool.{key}")
-            keeps = array is not None and not self.foreign
-            fitted[f"pool.{key}"] = (
-                _fit(array, spec, indexes) if array is not None and keeps else spec.fresh(1, self.new)
-            )
+        for part, kind in COMMON.items():
+            for key, spec in kind.columns.items():
+                array = None if self.foreign else arrays.get(f"{part}.{key}")
+                fitted[f"{part}.{key}"] = spec.fresh(1, self.new) if array is None else _fit(array, spec, indexes)
         return fitted
 
     def windows(self, arrays: Mapping[str, Array]) -> dict[str, Array]:
@@ -108,6 +105,8 @@ class Change:
             indexes["C"] = np.array([place.get(name, FRESH) for name in self.want], np.int64)
         if self.old["H"] != self.new["H"]:
             indexes["H"] = _cut_or_pad(self.old["H"], self.new["H"])
+            # of what is judged jointly, values and errors of the next step are as they were
+            indexes["J"] = np.where(np.arange(self.new["J"]) < 2, np.arange(self.new["J"]), FRESH)
         if self.network_anew:
             indexes |= {axis: np.full(self.new[axis], FRESH) for axis in "LK"}
         if (self.old["T"], self.old["H"]) != (self.new["T"], self.new["H"]):  # places follow from both

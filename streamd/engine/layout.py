@@ -9,20 +9,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamd.config import Group
+from streamd.engine.calibration import Common, Strictness, Tails
 from streamd.engine.drift import Drift
 from streamd.engine.features import CLOCK, PLANES
 from streamd.engine.hidden import Hidden
 from streamd.engine.incidents import Incidents
-from streamd.engine.intervals import Intervals
+from streamd.engine.intervals import Intervals, Pool
+from streamd.engine.joint import Whitener
 from streamd.engine.lags import Lags
 from streamd.engine.mix import Gate, Mix
+from streamd.engine.novelty import Novelty
 from streamd.engine.paths import Paths, ring
 from streamd.engine.pending import Pending
 from streamd.engine.recent import Recent
 from streamd.engine.regression import Adaptive, Reach, Regression
 from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
-from streamd.engine.score import Score
+from streamd.engine.score import Score, vectors
 from streamd.engine.seasons import Seasons
 from streamd.engine.slots import Timing
 from streamd.model.network import Shape
@@ -48,12 +51,19 @@ PARTS: dict[str, type[Rows]] = {
     "hidden": Hidden,
     "intervals": Intervals,
     "score": Score,
+    "novelty": Novelty,
+    "whitener": Whitener,
+    "tails": Tails,
+    "strictness": Strictness,
     "incidents": Incidents,
 }  # everything with one row per slot
 
+COMMON: dict[str, type[Rows]] = {"pool": Pool, "common": Common}  # what a group's streams have in common: one row
+
 
 def axes(settings: Group, channels: int) -> dict[str, int]:
-    """The length of every axis: channels C, horizon H, coverages Q, layers L of K cells.
+    """The length of every axis: channels C, horizon H, coverages Q, layers L of K cells, J vectors that are
+    judged jointly.
 
     Rings over frames: W for what waits for its values, R of S strides for windows, T for error trajectories.
     """
@@ -66,6 +76,7 @@ def axes(settings: Group, channels: int) -> dict[str, int]:
         "H": H,
         "W": H,
         "Q": len(settings.coverages),
+        "J": 1 + len(vectors(H)),
         "T": ring(settings.paths, H),
         "R": S * stride,
         "S": S,

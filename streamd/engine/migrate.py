@@ -13,7 +13,6 @@ import numpy as np
 from streamd.config import Group
 from streamd.engine import layout
 from streamd.engine.fit import Change, change
-from streamd.engine.intervals import Pool
 from streamd.engine.memory import Memory
 from streamd.engine.rows import Rows
 from streamd.engine.upgrade import network_changed, upgrade
@@ -61,7 +60,7 @@ def migrate(
 
 def _columns(arrays: dict[str, Array]) -> list[str]:
     """Drop arrays that this layout does not have; tell of them, and of those that it has and the state has not."""
-    kinds: dict[str, type[Rows]] = {**layout.PARTS, "memory": Memory, "pool": Pool}
+    kinds: dict[str, type[Rows]] = {**layout.PARTS, "memory": Memory, **layout.COMMON}
     known = {f"{part}.{key}" for part, kind in kinds.items() for key in kind.columns}
     here = {name for name in arrays if not name.startswith("learner.")}
     for name in here - known:

@@ -1,111 +1,164 @@
-"""Score: 1.0 is the line, and what crosses it on ordinary noise is rare."""
+"""Score: four terms, one line; what crosses it on ordinary noise is rare, and what is strange does not teach."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from streamd.engine.score import LOWEST_LINE, RARE, WARM_FRAMES, WEEK_S, Score
+from streamd.config import Alarm
+from streamd.engine.score import TERMS, UNSURE, WARM_FRAMES, Judge, vectors
 
-ONE = np.array([0])
-INTERVAL = np.array([60.0])  # s
-
-
-def surprise_of(score, error, spread=1.0):
-    return score.surprise(np.array([[error]]), np.array([[spread]])).item()
+NOVELTY, DEVIATION, SURPRISE, SILENCE = range(4)
+MINUTE = 60.0
 
 
-def run(errors, per_week=1.0, trust=1.0):
-    """Scores against the line of each moment, and the state after."""
-    score, found = Score({}, slots=1), []
-    for error in errors:
-        worst = surprise_of(score, error)
-        found.append(worst / score.line(ONE, INTERVAL, per_week).item())
-        score.learn(ONE, np.array([worst]), np.ones(1), np.full(1, trust))
-    return np.array(found), score
+class Stream:
+    """One stream that is judged frame by frame; its errors are those of repeating the last value."""
+
+    def __init__(self, channels=2, horizon=3, alarm=None):
+        sizes = {"C": channels, "H": horizon, "J": 1 + len(vectors(horizon))}
+        self.judge = Judge(sizes, Alarm() if alarm is None else alarm)
+        for part in self.judge.parts().values():
+            part.grow(1)
+        self.horizon, self.n, self.past = horizon, 0, []
+
+    def step(self, values, silence=None, matters=None):
+        """The judgement of a frame, which is learned from."""
+        values = np.asarray(values, float)
+        errors = np.full((1, self.horizon, len(values)), np.nan)
+        for h in range(min(self.horizon, len(self.past))):
+            errors[0, h] = values - self.past[-1 - h]
+        one, time = np.array([0]), np.array([self.n * MINUTE])
+        judged = self.judge.look(
+            one,
+            np.array([self.n]),
+            one,
+            time,
+            np.array([MINUTE]),
+            values[None],
+            errors,
+            np.zeros((1, len(values))) if silence is None else np.asarray([silence], float),
+            matters,
+        )
+        self.judge.learn(one, judged.terms, judged.score >= 1.0, judged.period)
+        self.past = [*self.past[-self.horizon :], values]
+        self.n += 1
+        return judged
+
+    def run(self, rows):
+        """Terms [N, T] and scores [N]."""
+        judged = [self.step(row) for row in rows]
+        return np.array([one.terms[0] for one in judged]), np.array([one.score[0] for one in judged])
 
 
-def test_surprise_grows_with_the_error_in_usual_errors_and_knows_no_unit():
-    score = Score({}, slots=1)
-    assert surprise_of(score, 4.0) == 2.0
-    assert surprise_of(score, -4e-9, 1e-9) == pytest.approx(2.0)
-    assert surprise_of(score, 0.0, 0.0) == 0.0
+def coupled(rows, seed=0):
+    """Two channels that go together."""
+    random = np.random.default_rng(seed)
+    cause = np.sin(np.arange(rows) / 9.0)[:, None] + 0.3 * random.normal(size=(rows, 1))
+    return np.hstack([cause, 3.0 * cause]) + 0.05 * random.normal(size=(rows, 2))
 
 
-@pytest.mark.parametrize(
-    ("error", "spread"), [(1e300, 1e-300), (np.inf, 1.0), (1.0, 0.0), (np.nan, 1.0), (1.0, np.nan), (0.0, 0.0)]
-)
-def test_surprise_is_a_finite_number_whatever_comes(error, spread):
-    assert 0.0 <= surprise_of(Score({}, slots=1), error, spread) <= 1e3
+def test_four_terms_have_their_place():
+    assert TERMS == ("novelty", "deviation", "surprise", "silence")
 
 
-def test_an_error_that_is_not_known_is_not_strange():
-    assert surprise_of(Score({}, slots=1), np.nan) == 0.0
+@pytest.mark.parametrize(("horizon", "chosen"), [(1, (0,)), (2, (0, 1)), (12, (0, 3, 11)), (48, (0, 15, 47))])
+def test_the_first_a_middle_and_the_last_horizon_are_judged(horizon, chosen):
+    assert vectors(horizon) == chosen
+
+
+def test_until_it_is_warm_no_score_is_over_the_line():
+    rows = np.random.default_rng(0).normal(size=(WARM_FRAMES, 2))
+    rows[WARM_FRAMES - 5] = 50.0
+    terms, score = Stream().run(rows)
+    assert score.max() == UNSURE
+    assert terms.max() > 1.0
+
+
+def test_warming_tells_its_progress():
+    stream = Stream()
+    stream.run(coupled(WARM_FRAMES // 2))
+    assert stream.judge.warming(np.array([0])).item() == pytest.approx(0.5)
+    stream.run(coupled(WARM_FRAMES))
+    assert stream.judge.warming(np.array([0])).item() == 1.0
 
 
 def test_ordinary_noise_raises_few_alarms_and_a_spike_one():
-    errors = np.random.default_rng(0).normal(size=10_000)
-    scores, score = run(errors)
-    # one a week is one in 10,080 of these frames
-    assert (scores[WARM_FRAMES:] >= 1.0).sum() <= 3
-    assert surprise_of(score, 30.0) / score.line(ONE, INTERVAL, 1.0).item() > 1.0
+    rows = coupled(5000)
+    rows[4000, 1] += 20.0
+    _, score = Stream().run(rows)
+    calm = np.delete(score[WARM_FRAMES:], np.arange(3990, 4400) - WARM_FRAMES)
+    assert (calm >= 1.0).sum() <= 3  # half a week of minutes
+    assert score[4000] > 1.0
 
 
-def test_heavy_tails_raise_the_line():
-    generator = np.random.default_rng(1)
-    normal, heavy = run(generator.normal(size=5000)), run(generator.standard_t(2.5, size=5000))
-    assert heavy[1].line(ONE, INTERVAL, 1.0).item() > normal[1].line(ONE, INTERVAL, 1.0).item()
-    assert (heavy[0][WARM_FRAMES:] >= 1.0).mean() < 0.003
+def test_a_lasting_shift_is_held_by_the_deviation_and_soon_no_novelty_any_more():
+    rows = coupled(1500)
+    rows[1000:] += [4.0, -6.0]
+    terms, score = Stream().run(rows)
+    assert terms[1000:1010, NOVELTY].max() > 1.0
+    assert (terms[1030:, DEVIATION] > 1.0).mean() > 0.95
+    assert (terms[1100:, NOVELTY] < 1.0).mean() > 0.9
+    assert score[1490] > 1.0
 
 
-def test_the_quantiles_are_those_of_the_stream():
-    generator = np.random.default_rng(2)
-    _, score = run(generator.normal(size=20_000))
-    assert score.common.item() == pytest.approx(np.sqrt(1.645), rel=0.05)
-    assert score.rare.item() == pytest.approx(np.sqrt(2.576), rel=0.05)
+def test_a_lost_coupling_is_seen_although_every_value_is_usual():
+    rows = coupled(1500)
+    rows[1200:, 1] = rows[1180:1480, 1]  # what it was a while ago
+    terms, _ = Stream().run(rows)
+    assert terms[1200:1300, [DEVIATION, SURPRISE]].max() > 1.0
 
 
-def test_a_larger_budget_and_a_slower_stream_lower_the_line():
-    _, score = run(5 * np.random.default_rng(3).normal(size=2000))
-
-    def line(per_week, interval):
-        return score.line(ONE, np.array([interval]), per_week).item()
-
-    assert line(10.0, 60.0) < line(1.0, 60.0) < line(0.1, 60.0)
-    assert line(1.0, 600.0) < line(1.0, 60.0) < line(1.0, 1.0)
-    assert line(RARE * WEEK_S / 60.0, 60.0) == pytest.approx(max(score.rare.item(), LOWEST_LINE))
-
-
-@pytest.mark.parametrize("interval", [np.nan, 1e-6, 1e-300, 1e12])
-def test_the_line_is_finite_for_any_interval(interval):
-    assert LOWEST_LINE <= Score({}, slots=1).line(ONE, np.array([interval]), 1.0).item() < 100.0
+def test_a_lasting_deviation_is_accepted_after_the_time_in_the_config_and_not_before():
+    rows = coupled(1700)
+    rows[1000:] += [4.0, -6.0]
+    stream = Stream(alarm=Alarm(accept_s=300 * MINUTE))
+    judged = [stream.step(row) for row in rows]
+    accepted = np.flatnonzero([one.accepted[0] for one in judged])
+    assert len(accepted) == 1
+    assert 1300 <= accepted[0] < 1320
+    after = np.array([one.terms[0, DEVIATION] for one in judged[accepted[0] + 20 :]])
+    assert (after < 1.0).mean() > 0.95
 
 
-def test_quiet_data_do_not_make_a_line_of_nothing():
-    _, score = run(1e-3 * np.random.default_rng(4).normal(size=3000))
-    assert score.line(ONE, INTERVAL, 1.0).item() == LOWEST_LINE
+def test_the_score_is_the_largest_term_so_that_terms_that_agree_do_not_add_up():
+    stream = Stream()
+    stream.run(coupled(400))
+    judged = stream.step([30.0, -30.0], silence=[0.0, 1.5])
+    assert judged.score[0] == judged.terms[0].max()
+    assert judged.terms[0, SILENCE] == pytest.approx(1.5, rel=0.05)
+    assert judged.channel_score[0].max() == judged.score[0]
 
 
-def test_warming_counts_the_frames_that_had_a_surprise():
-    score = Score({}, slots=1)
-    for known in (1.0, 0.0, 1.0):
-        score.learn(ONE, np.ones(1), np.full(1, known), np.ones(1))
-    assert score.warming(ONE).item() == pytest.approx(2 / WARM_FRAMES)
-    _, warm = run(np.zeros(WARM_FRAMES))
-    assert warm.warming(ONE).item() == 1.0
+@pytest.mark.parametrize("channel", [0, 1])
+def test_the_channel_that_was_touched_has_the_largest_part(channel):
+    stream = Stream()
+    rows = coupled(1000)
+    stream.run(rows[:-1])
+    touched = rows[-1].copy()
+    touched[channel] += (3.0, 9.0)[channel]
+    assert stream.step(touched).channel_score[0].argmax() == channel
 
 
-def test_a_frame_that_is_not_known_or_not_trusted_moves_no_line():
-    _, score = run(np.random.default_rng(5).normal(size=500))
-    before = score.common.copy(), score.rare.copy()
-    score.learn(ONE, np.full(1, 50.0), np.zeros(1), np.ones(1))
-    score.learn(ONE, np.full(1, 50.0), np.ones(1), np.zeros(1))
-    np.testing.assert_array_equal((score.common, score.rare), before)
+def test_what_does_not_matter_adds_nothing():
+    stream = Stream()
+    rows = coupled(1000)
+    stream.run(rows)
+    judged = stream.step(rows[-1] + [0.0, 40.0], matters=np.array([[True, False]]))
+    assert judged.score[0] < 1.0
+    assert judged.channel_score[0, 1] == 0.0
 
 
-def test_what_is_little_trusted_moves_the_line_little():
-    _, score = run(np.random.default_rng(6).normal(size=500))
-    before = score.line(ONE, INTERVAL, 1.0).item()
-    for _ in range(100):  # a long disturbance
-        score.learn(ONE, np.full(1, 5.0), np.ones(1), np.full(1, 0.1))
-    assert score.line(ONE, INTERVAL, 1.0).item() < 1.6 * before
+def test_a_new_stream_begins_as_strict_as_its_group_has_become():
+    judge = Stream().judge
+    for part in judge.parts().values():
+        part.grow(2)
+    judge.common.follow(np.full((10, 4), 0.3))
+    judge.begin(np.array([1]))
+    assert judge.strictness.log[1].tolist() == pytest.approx([0.3] * 4)
+
+
+def test_frames_without_a_value_are_not_strange():
+    stream = Stream()
+    stream.run(coupled(600))
+    assert stream.step([np.nan, np.nan]).score[0] == 0.0
