@@ -16,26 +16,30 @@ from streamd.engine import features, fit, layout, spill
 from streamd.engine.drift import Drift
 from streamd.engine.experts import MIXED, PUBLISHED, Experts, Frames
 from streamd.engine.hidden import Hidden, repair
-from streamd.engine.incidents import Incidents
+from streamd.engine.incidents import Incidents, Judged
 from streamd.engine.intervals import Intervals, Pool
 from streamd.engine.learner import Learner, Trainer
 from streamd.engine.memory import Memory
 from streamd.engine.paths import Paths, offsets
 from streamd.engine.ranges import Ranges
+from streamd.engine.rate import AlarmRate
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows
+from streamd.engine.rules import Rules
 from streamd.engine.scale import Scale
 from streamd.engine.score import Score
 from streamd.engine.slots import Slots, Timing
 from streamd.engine.snapshot import Snapshot
+from streamd.engine.together import Together
 from streamd.model import network
-from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from streamd.records import F32, F64, I64, Array, Batch, Bool, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
 
 DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
 REACH = 10.0  # spreads: what is further off the mean counts as there, where the experts learn
 LARGEST_ERROR = 3.0  # usual errors: a larger one says no more of a drift
+STEADY = 4.0  # usual steps: a larger change says that the values do not stand still
 SURE = 8.0  # changes or errors that what is usual has to come from before errors are measured by it
 FIRST_ROWS = 16
 LASTING = ("seq", "last_time", "number")  # of a stream, when its state begins afresh
@@ -74,7 +78,10 @@ class Engine:
         self.intervals = Intervals(sizes)
         self.pool = Pool(sizes, slots=1)
         self.score = Score(sizes)
+        self.rules = Rules(settings.channel, self.channels)
         self.incidents = Incidents(sizes)
+        self.together = Together()
+        self.rate = AlarmRate()
         self.memory = Memory(sizes, slots=settings.training.memory_windows)
         self._grow(FIRST_ROWS)
 
@@ -140,7 +147,11 @@ class Engine:
         # what was forecast for these frames, against what they are
         changes = self.recent.changes(slots, n, values)
         errors = self.experts.pending.errors(slots, n, steps, changes)
-        score, channel_score, trust = self._judge(slots, errors[:, PUBLISHED], interval)
+        before = self.scale.last[slots]
+        foreseen = self.experts.pending.due(slots, n)
+        bounds = self.intervals.due(slots, n, self.settings.coverages.index(self.settings.main_coverage))
+        due = self.ranges.show(before[:, None], foreseen[:, None], foreseen[:, None] + bounds)
+        score, channel_score, trust = self._judge(slots, errors[:, PUBLISHED], interval, values, before + foreseen)
 
         usual = self.scale.step_spread(slots)
         drifted = self.drift.update(slots, self._size(errors[:, MIXED, 0] / usual[:, 0], slots))
@@ -148,6 +159,7 @@ class Engine:
         sure = self.scale.steps[slots] >= SURE
         self.experts.judge(slots, errors, np.where(sure, usual, np.nan), haste)
         change = values - self.scale.last[slots]
+        steady: Bool = ~np.any(np.abs(change) > STEADY * usual[:, 0], axis=1)
         self.scale.learn(slots, values, changes, trust, haste)
         coverages = self.settings.coverages
         self.intervals.learn(slots, n, errors[:, PUBLISHED], usual, trust, coverages)
@@ -192,7 +204,25 @@ class Engine:
         self.frames += len(batch)
         self._remember_windows(slots, n)
         self.learner.begin(self.frames, self.known, self.memory, self._favour)
-        incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, score, channel_score)
+        warming = self.score.warming(slots)
+        judged = Judged(
+            seq=seq,
+            times=batch.times,
+            interval=interval,
+            score=score,
+            terms=score[:, None],
+            channel_score=channel_score,
+            values=batch.values,
+            expected=due.mean[:, 0],
+            lower=due.levels[:, 0],
+            upper=due.levels[:, 1],
+            steady=steady,
+        )
+        told = self.incidents.update(slots, batch.streams, self.channels, judged, self.settings.alarm)
+        self.together.hear(batch.times, interval, self.known)
+        alarms = [batch.streams.index(one.stream) for one in told.incidents if one.state == "raised"]
+        raised = int((warming[alarms] >= 1.0).sum())
+        self.rate.count(raised, interval, warming, self.settings.alarm.per_week)
         return Outcome(
             channels=self.channels,
             streams=batch.streams,
@@ -209,15 +239,21 @@ class Engine:
             experts=last[:, None, None] + foretold.experts,
             levels=shown.levels,
             drifted=drifted,
-            warming=self.score.warming(slots),
-            incidents=incidents,
+            warming=warming,
+            incidents=self.together.update(told, self.frames),
             reports=reports,
             paths=paths,
             repaired=repaired,
+            alarm_rate=self.rate.ratio,
         )
 
-    def _judge(self, slots: I64, errors: F64, interval: F64) -> tuple[F64, F64, F64]:
-        """Score [B] and its parts per channel [B, C], and how far the frames may be learned from [B]."""
+    def _judge(self, slots: I64, errors: F64, interval: F64, values: F64, expected: F64) -> tuple[F64, F64, F64]:
+        """Score [B] and its parts per channel [B, C], and how far the frames may be learned from [B].
+
+        Args:
+            errors: [B, H, C] of the published forecasts.
+            values, expected: [B, C] what came, and what was forecast for it one step before.
+        """
         # a quiet hour must not make the next ordinary change strange
         usual = np.fmax(self.intervals.spread(slots)[:, 0], CALMEST * self.scale.step_spread(slots)[:, 0])
         surprise = self.score.surprise(errors[:, 0], usual)
@@ -228,10 +264,13 @@ class Engine:
         parts = surprise / self.score.line(slots, interval, self.settings.alarm.per_week)[:, None]
         young = self.score.warming(slots) < 1.0
         parts = np.where(young[:, None], np.minimum(parts, 0.99), parts)
-        score: F64 = np.max(parts, axis=1, initial=0.0)
-        trust: F64 = np.where(score >= 1.0, DISTRUST, 1.0)
+        felt = self.rules.weigh(parts, values, expected)
+        score: F64 = np.max(felt, axis=1, initial=0.0)
+        # what does not matter to the user is not normal for that
+        strange = (score >= 1.0) | (parts >= 1.0).any(axis=1)
+        trust: F64 = np.where(strange, DISTRUST, 1.0)
         self.score.learn(slots, worst, known, trust)
-        return score, parts, trust
+        return score, felt, trust
 
     def _size(self, errors: F64, slots: I64) -> F64:
         """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
@@ -374,6 +413,7 @@ class Engine:
         self.memory.widen(sizes)
         self.pool.widen(sizes)
         self.ranges = Ranges(self.settings.channel, self.channels)
+        self.rules = Rules(self.settings.channel, self.channels)
         self.learner.widen(len(self.channels))
 
     def snapshot(self) -> Snapshot:
@@ -453,6 +493,8 @@ class Engine:
             "memory_windows": self.memory.slots,
             "memory_added": self.memory.added,
             "learner": learner_meta,
+            "together": self.together.state_dict(),
+            "rate": self.rate.state_dict(),
         }
         return arrays, meta
 
@@ -481,6 +523,9 @@ class Engine:
             part.load_state_dict(_of_part(name, arrays))
             if part.slots != rows[name]:
                 raise ValueError(f"{name}: {part.slots} rows are not {rows[name]}")
+        if "together" in meta:  # a state of an older version does not know of it
+            self.together.load_state_dict(meta["together"])
+            self.rate.load_state_dict(meta["rate"])
         self.memory.grow(windows)
         self.learner.load_state_dict(_of_part("learner", arrays), meta["learner"])
         self._grow(max(len(self.slots), FIRST_ROWS))
