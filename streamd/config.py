@@ -15,6 +15,7 @@ from msgspec import Meta, inspect
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]  # TOML knows inf; no setting of ours does
 Share = Annotated[float, Meta(gt=0, lt=1)]
+NotNegative = Annotated[float, Meta(ge=0, le=1e100)]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
 
@@ -88,13 +89,17 @@ class Training(Section, frozen=True):
 
 class Alarm(Section, frozen=True):
     per_week: Positive = 1.0  # false alarms that a stream may raise in a week
-    accept_s: Positive = 86_400.0  # a new level that has lasted so long is normal
+    accept_s: Positive = 86_400.0  # a new level, or a standstill, that has lasted for so long is normal from then on
+    refractory_s: Positive | None = None  # after an incident; what comes within it belongs to it; None: 60 usual steps
 
 
 class Channel(Section, frozen=True):
-    low: float | None = None  # the channel's declared range: no forecast and no interval reaches beyond it
+    low: float | None = None  # the channel's declared range: no forecast reaches beyond it, a value there is strange
     high: float | None = None
     wrap: Positive | None = None  # the channel is an angle that begins anew after so much, such as 360
+    direction: Literal["both", "up", "down"] = "both"  # which way a deviation has to go to matter
+    least: NotNegative = 0.0  # smallest deviation that matters, in the channel's unit
+    least_relative: NotNegative = 0.0  # the same as a share of the expected value; with both, the larger counts
 
 
 class Group(Section, frozen=True):
@@ -304,6 +309,15 @@ def _check_relations(config: Config, path: Path) -> None:
                 raise ConfigError(f"{key}.low: expected less than high = {known.high}, got {known.low}")
             if known.wrap is not None and known.high is not None:
                 raise ConfigError(f"{key}.high: an angle's range follows from low and wrap")
+            if known.wrap is not None and known.least_relative > 0.0:
+                raise ConfigError(
+                    f"{key}.least_relative: an angle is not small or large, so no share of it is: use least"
+                )
+            if known.wrap is not None and known.least >= known.wrap / 2:
+                raise ConfigError(f"{key}.least: expected less than half of wrap = {known.wrap}, got {known.least}")
+            if known.low is not None and known.high is not None and known.least >= known.high - known.low:
+                within = f"expected less than from low = {known.low} to high = {known.high}"
+                raise ConfigError(f"{key}.least: {within}, got {known.least}")
     mqtt = config.mqtt
     if mqtt.reconnect_min_s > mqtt.reconnect_max_s:
         limits = f"expected at most reconnect_max_s = {mqtt.reconnect_max_s}, got {mqtt.reconnect_min_s}"

@@ -56,7 +56,16 @@ streams_warming = Gauge(
 incidents_open = Gauge(
     "streamd_incidents_open", "Incidents that are open, of streams in memory.", ["group"], registry=registry
 )
-incidents = Counter("streamd_incidents", "Incidents raised.", ["group"], registry=registry)
+incidents = Counter("streamd_incidents", "Incidents of single streams, as told.", ["group", "state"], registry=registry)
+group_incidents = Counter(
+    "streamd_group_incidents", "Incidents of many streams at once, as told.", ["group", "state"], registry=registry
+)
+alarm_rate = Gauge(
+    "streamd_alarm_rate_ratio",
+    "Incidents raised over those that the budget promises, true ones too, of streams past their warm-up.",
+    ["group"],
+    registry=registry,
+)
 repaired = Counter(
     "streamd_repaired_states", "Hidden states that were not finite or out of bounds.", ["group"], registry=registry
 )

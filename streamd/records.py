@@ -5,6 +5,7 @@ Knows what a thing is called and in which unit; knows nothing of how it is made,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
@@ -80,17 +81,31 @@ Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch
 Record: TypeAlias = Batch | Command | Marks  # what the journal holds
 
 
-class Incident(msgspec.Struct, frozen=True):
-    """One disturbance of one stream: one event, one alarm."""
+class Expected(msgspec.Struct, frozen=True):
+    """A channel's value beside what was forecast for it one step before; NaN where it is not known."""
 
-    id: str  # stream-seq of its first frame: the same again after a restart
-    stream: str
-    state: Literal["raised", "updated", "cleared"]
-    start: float  # s since the epoch
+    value: float  # in the sensor's unit, as the rest
+    expected: float
+    lower: float  # of the group's main coverage
+    upper: float
+
+
+class Incident(msgspec.Struct, frozen=True):
+    """One disturbance, of one stream or of many of a group at once: one event."""
+
+    id: str  # stream-seq of the frame that raised it, of many group#frames: the same again after a restart
+    stream: str  # empty where it is of many
+    state: Literal["raised", "updated", "cleared"]  # updated: worse, other channels, more streams, or opened again
+    start: float  # s since the epoch, when it began, though it was found later
     peak: float  # s since the epoch, time of the highest score
     end: float | None  # s since the epoch; None while open
     score: float  # the highest so far
     channels: dict[str, float]  # channel -> share of the blame at the peak; shares add to one
+    terms: dict[str, float] = {}  # the score's terms at the peak
+    expected: dict[str, Expected] = {}  # by channel, at the peak
+    reason: Literal["calm", "accepted", "heard again"] | None = None  # why it was cleared; None while open
+    streams: tuple[str, ...] = ()  # the members of one of many streams, in the order in which they joined
+    part_of: str | None = None  # id of the open incident of many streams that this one belongs to
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +132,7 @@ class Outcome:
     reports: tuple[Report, ...] = ()
     paths: F64 | None = None  # [B, P, H, C] sample paths
     repaired: int = 0  # hidden states that were not finite or out of bounds, and were set right
+    alarm_rate: float = math.nan  # alarms raised over those that the budget promised, as far as the memory reaches
 
 
 @dataclass(frozen=True, slots=True)

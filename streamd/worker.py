@@ -218,8 +218,11 @@ class Worker:
                 self._warming.discard(stream)
         metrics.streams_warming.labels(name).set(len(self._warming))
         for incident in outcome.incidents:
-            if incident.state == "raised":
-                metrics.incidents.labels(name).inc()
+            if incident.streams:
+                metrics.group_incidents.labels(name, incident.state).inc()
+            else:
+                metrics.incidents.labels(name, incident.state).inc()
+        metrics.alarm_rate.labels(name).set(outcome.alarm_rate)
         if outcome.incidents:
             self._count_open()
         for report in outcome.reports:

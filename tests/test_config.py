@@ -70,6 +70,7 @@ def test_the_walk_over_the_example_sees_a_key_that_is_missing() -> None:
 def test_only_keys_without_a_default_value_are_commented_out_in_the_example() -> None:
     live, _ = live_and_commented()
     assert sorted(missing_keys(inspect.type_info(Config), live | {"mqtt": live["mqtt"] | {"tls": {}}}, "")) == [
+        "group.default.alarm.refractory_s",
         "group.default.channel",
         "mqtt.password_file",
         "mqtt.tls.ca_file",
@@ -135,6 +136,22 @@ def test_a_message_names_the_file_the_key_the_value_and_what_was_expected(text: 
         ('channels = ["a"]\n[group.p.channel.b]', "channel.b: not one of the group's channels"),
         ("channel.a = {low = 2.0, high = 2.0}", "channel.a.low: expected less than high = 2.0, got 2.0"),
         ("channel.a = {wrap = 360.0, high = 90.0}", "channel.a.high: an angle's range follows from low and wrap"),
+        ('channel.a = {direction = "left"}', 'channel.a.direction: expected one of "both", "down", "up", got "left"'),
+        ("channel.a = {least = -1.0}", "channel.a.least: expected float >= 0.0, got -1.0"),
+        ("channel.a = {least_relative = nan}", "channel.a.least_relative: expected float >= 0.0, got nan"),
+        (
+            "channel.a = {low = 2.0, high = 4.0, least = 2.0}",
+            "channel.a.least: expected less than from low = 2.0 to high = 4.0, got 2.0",
+        ),
+        (
+            "channel.a = {wrap = 360.0, least = 180.0}",
+            "channel.a.least: expected less than half of wrap = 360.0, got 180.0",
+        ),
+        (
+            "channel.a = {wrap = 360.0, least_relative = 0.1}",
+            "channel.a.least_relative: an angle is not small or large, so no share of it is: use least",
+        ),
+        ("[group.p.alarm]\naccept_s = 0", "alarm.accept_s: expected float > 0.0, got 0"),
     ],
 )
 def test_shares_and_ranges_that_contradict_themselves_are_refused(text: str, told: str) -> None:

@@ -8,7 +8,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from streamd import metrics
 
 DECLARED = {name: metric for name, metric in vars(metrics).items() if isinstance(metric, MetricWrapperBase)}
-CLOSED_LABELS = {"group", "outcome", "reason", "queue", "verdict", "result", "kind", "verb", "expert"}
+CLOSED_LABELS = {"group", "outcome", "reason", "queue", "verdict", "result", "kind", "verb", "expert", "state"}
 each = pytest.mark.parametrize("metric", DECLARED.values(), ids=DECLARED)
 
 

@@ -67,3 +67,9 @@ def test_an_outcome_without_news_has_no_incidents_and_no_reports() -> None:
     outcome = Outcome(*range(len(needed)))  # type: ignore[arg-type]
     assert outcome.incidents == ()
     assert outcome.reports == ()
+
+
+def test_an_incident_of_one_stream_has_no_members_and_is_part_of_nothing() -> None:
+    incident = Incident("p1-7", "p1", "raised", 1.0, 2.0, None, 1.5, {"flow": 1.0})
+    assert incident.streams == ()
+    assert incident.part_of is incident.reason is None

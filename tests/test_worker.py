@@ -561,6 +561,8 @@ def test_what_is_known_of_a_stream_to_order_its_readings_leaves_memory_with_it()
 
 # --- counts ---
 
+COUNTED = [("incidents", "raised"), ("incidents", "cleared"), ("group_incidents", "raised")]
+
 
 def test_incidents_are_counted_as_they_come_and_go_and_over_a_restart() -> None:
     async def body() -> None:
@@ -577,17 +579,22 @@ def test_incidents_are_counted_as_they_come_and_go_and_over_a_restart() -> None:
                 self.incidents.open[slot], self.incidents.told[slot] = is_open, np.inf  # it tells nothing of its own
                 state: Literal["raised", "cleared"] = "raised" if is_open else "cleared"
                 incident = Incident("p1-1", "p1", state, NOW, NOW, None, 1.5, {"flow": 1.0})
-                return dataclasses.replace(outcome, incidents=(incident,))
+                many = replace(incident, id="group#1", stream="", streams=("p1", "p2", "p3"))
+                return dataclasses.replace(outcome, incidents=(incident, many)[: 1 + is_open], alarm_rate=1.25)
 
         bench.engine.__class__ = Scripted
-        raised = count("incidents_total")
+        before = [count(f"{name}_total", state=state) for name, state in COUNTED]
         async with bench.running():
             for n, is_open in enumerate((0, 1, 1, 1, 0, 1)):
                 await bench.take(n, reading(n))
                 await bench.outlet.until(lambda n=n: len(bench.outlet.let_go) == n + 1)
                 assert count("incidents_open") == is_open
-        assert count("incidents_total") - raised == 2
-        assert [one["state"] for one in bench.outlet.published("incident")] == ["raised", "cleared", "raised"]
+        after = [count(f"{name}_total", state=state) for name, state in COUNTED]
+        assert [now - then for now, then in zip(after, before, strict=True)] == [2, 1, 2]
+        told = [(one["id"], one["state"]) for one in bench.outlet.published("incident")]
+        both = [("p1-1", "raised"), ("group#1", "raised")]
+        assert told == [*both, ("p1-1", "cleared"), *both]
+        assert count("alarm_rate_ratio") == 1.25
 
         restarted = Bench()
         assert count("incidents_open") == count("streams") == 0

@@ -87,9 +87,14 @@ class Board:
         book = self._ledger
         verdicts = [trial.verdict for trial in book.trials]
         told = ", ".join(f"{verdicts.count(word)} {word}" for word in _COLOURS)
-        return (
+        found = (
             f"faults {len(verdicts)} ({told}); incidents {book.incidents}, {book.unexplained} of them without a fault"
         )
+        if book.event is not None:
+            found += f"; now {len(book.event.streams)} machines at once"
+        elif book.events:
+            found += f"; {book.events} times many machines at once"
+        return found
 
     def _rate(self) -> float:
         """Readings answered per second over the last RATE_S."""

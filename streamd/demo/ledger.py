@@ -64,6 +64,14 @@ class Incident(msgspec.Struct, frozen=True):
     channels: dict[str, float]  # shares of the blame
 
 
+class GroupIncident(msgspec.Struct, frozen=True):
+    """Of the payload of an incident of many machines, what the demo looks at."""
+
+    id: str
+    state: Literal["raised", "updated", "cleared"]
+    streams: list[str]
+
+
 @dataclass(slots=True)
 class Machine:
     """What is known of one machine."""
@@ -102,6 +110,8 @@ class Ledger:
     trials: list[Trial] = field(default_factory=list)
     incidents: int = 0  # raised
     unexplained: int = 0  # incidents that no fault explains
+    events: int = 0  # incidents of many machines at once, raised
+    event: GroupIncident | None = None  # the open one
     unreadable: int = 0  # messages that could not be decoded
     stray: int = 0  # answers that were there already, or to nothing that was sent
     held: int = 0  # values inside the interval that was forecast one step before
@@ -198,6 +208,11 @@ class Ledger:
                 trial.fault.machine == incident.stream and trial.fault.start <= incident.start_epoch
                 for trial in self._running
             )
+
+    def on_group_incident(self, incident: GroupIncident) -> None:
+        """An incident of many machines is seen on the broker."""
+        self.event = None if incident.state == "cleared" else incident
+        self.events += incident.state == "raised"
 
     def missing(self) -> list[str]:
         """What should have come back and did not, one line each; empty when all is well."""

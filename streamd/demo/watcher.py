@@ -11,7 +11,7 @@ from datetime import datetime
 
 import msgspec
 
-from streamd.demo.ledger import Forecast, Incident, Ledger, Score, Telemetry
+from streamd.demo.ledger import Forecast, GroupIncident, Incident, Ledger, Score, Telemetry
 
 PREFIX = "streamd"
 TELEMETRY = "plant/{machine}/telemetry"
@@ -63,6 +63,8 @@ class Watcher:
                     self.online.set()
                 else:
                     self.online.clear()
+            case [_, _, "incident"]:
+                self._ledger.on_group_incident(decode(payload, type=GroupIncident))
             case [_, _, _, "forecast"]:
                 self._ledger.on_forecast(decode(payload, type=Forecast))
             case [_, _, _, "score"]:

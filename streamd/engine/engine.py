@@ -16,26 +16,29 @@ from streamd.engine import features, fit, layout, spill
 from streamd.engine.drift import Drift
 from streamd.engine.experts import MIXED, PUBLISHED, Experts, Frames
 from streamd.engine.hidden import Hidden, repair
-from streamd.engine.incidents import Incidents
+from streamd.engine.incidents import Incidents, Judged
 from streamd.engine.intervals import Intervals, Pool
 from streamd.engine.learner import Learner, Trainer
 from streamd.engine.memory import Memory
 from streamd.engine.paths import Paths, offsets
 from streamd.engine.ranges import Ranges
+from streamd.engine.rate import AlarmRate
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows
+from streamd.engine.rules import Rules
 from streamd.engine.scale import Scale
-from streamd.engine.score import Judge, Judgement
+from streamd.engine.score import Judge, Look
 from streamd.engine.slots import Slots, Timing
 from streamd.engine.snapshot import Snapshot
+from streamd.engine.together import Together
 from streamd.model import network
-from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from streamd.records import F32, F64, I64, Array, Batch, Bool, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
 
-DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
 REACH = 10.0  # spreads: what is further off the mean counts as there, where the experts learn
 LARGEST_ERROR = 3.0  # usual errors: a larger one says no more of a drift
+STEADY = 4.0  # usual steps: a larger change says that the values do not stand still
 SURE = 8.0  # changes or errors that what is usual has to come from before errors are measured by it
 FIRST_ROWS = 16
 LASTING = ("seq", "last_time", "number")  # of a stream, when its state begins afresh
@@ -73,8 +76,11 @@ class Engine:
         self.hidden = Hidden(sizes)
         self.intervals = Intervals(sizes)
         self.pool = Pool(sizes, slots=1)
+        self.rules = Rules(settings.channel, self.channels)
         self.judge = Judge(sizes, settings.alarm)
         self.incidents = Incidents(sizes)
+        self.together = Together()
+        self.rate = AlarmRate()
         self.memory = Memory(sizes, slots=settings.training.memory_windows)
         self._grow(FIRST_ROWS)
 
@@ -141,9 +147,25 @@ class Engine:
         # what was forecast for these frames, against what they are
         changes = self.recent.changes(slots, n, values)
         errors = self.experts.pending.errors(slots, n, steps, changes)
-        judged = self._judge(slots, n, batch.times, interval, values, errors[:, PUBLISHED])
-        score, channel_score = judged.score, judged.channel_score
-        trust = np.where(score >= 1.0, DISTRUST, 1.0)
+        before = self.scale.last[slots]
+        foreseen = self.experts.pending.due(slots, n)
+        bounds = self.intervals.due(slots, n, self.settings.coverages.index(self.settings.main_coverage))
+        due = self.ranges.show(before[:, None], foreseen[:, None], foreseen[:, None] + bounds)
+        judged = self.judge.look(
+            Look(
+                slots=slots,
+                n=n,
+                turn=self.timing.number[slots],
+                times=batch.times,
+                interval=interval,
+                values=values,
+                expected=before + foreseen,
+                errors=errors[:, PUBLISHED],
+                silence=np.zeros_like(values),
+            ),
+            self.rules,
+        )
+        score, trust = judged.score, judged.trust
 
         usual = self.scale.step_spread(slots)
         drifted = self.drift.update(slots, self._size(errors[:, MIXED, 0] / usual[:, 0], slots))
@@ -151,6 +173,7 @@ class Engine:
         sure = self.scale.steps[slots] >= SURE
         self.experts.judge(slots, errors, np.where(sure, usual, np.nan), haste)
         change = values - self.scale.last[slots]
+        steady: Bool = ~np.any(np.abs(change) > STEADY * usual[:, 0], axis=1)
         self.scale.learn(slots, values, changes, trust, haste)
         coverages = self.settings.coverages
         self.intervals.learn(slots, n, errors[:, PUBLISHED], usual, trust, coverages)
@@ -195,9 +218,33 @@ class Engine:
         self.frames += len(batch)
         self._remember_windows(slots, n)
         self.learner.begin(self.frames, self.known, self.memory, self._favour)
-        incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, score, channel_score)
-        raised = {incident.stream for incident in incidents if incident.state == "raised"}
-        self.judge.learn(slots, judged.terms, np.array([stream in raised for stream in batch.streams]), judged.period)
+        warming = self.judge.warming(slots)
+        told = self.incidents.update(
+            slots,
+            batch.streams,
+            self.channels,
+            Judged(
+                seq=seq,
+                times=batch.times,
+                interval=interval,
+                score=score,
+                terms=judged.terms,
+                channel_score=judged.channel_score,
+                values=batch.values,
+                expected=due.mean[:, 0],
+                lower=due.levels[:, 0],
+                upper=due.levels[:, 1],
+                steady=steady,
+                accepted=judged.accepted,
+            ),
+            self.settings.alarm,
+        )
+        self.judge.accept(told.accepted)
+        self.together.hear(batch.times, interval, self.known)
+        alarms = {one.stream for one in told.incidents if one.state == "raised"}
+        raised = np.array([stream in alarms for stream in batch.streams])
+        self.judge.learn(slots, judged.terms, raised, judged.period)
+        self.rate.count(int((raised & (warming >= 1.0)).sum()), interval, warming, self.settings.alarm.per_week)
         return Outcome(
             channels=self.channels,
             streams=batch.streams,
@@ -209,21 +256,18 @@ class Engine:
             upper=shown.levels[:, main, 1],
             score=score,
             terms=judged.terms,
-            channel_score=channel_score,
+            channel_score=judged.channel_score,
             weights=np.concatenate([foretold.weights, share[:, None]], axis=1),
             experts=last[:, None, None] + foretold.experts,
             levels=shown.levels,
             drifted=drifted,
-            warming=self.judge.warming(slots),
-            incidents=incidents,
+            warming=warming,
+            incidents=self.together.update(told, self.frames),
             reports=reports,
             paths=paths,
             repaired=repaired,
+            alarm_rate=self.rate.ratio,
         )
-
-    def _judge(self, slots: I64, n: I64, times: F64, interval: F64, values: F64, errors: F64) -> Judgement:
-        turn, silence = self.timing.number[slots], np.zeros_like(values)
-        return self.judge.look(slots, n, turn, times, interval, values, errors, silence)
 
     def _size(self, errors: F64, slots: I64) -> F64:
         """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
@@ -371,6 +415,7 @@ class Engine:
         self.pool.widen(sizes)
         self.judge.common.widen(sizes)
         self.ranges = Ranges(self.settings.channel, self.channels)
+        self.rules = Rules(self.settings.channel, self.channels)
         self.learner.widen(len(self.channels))
 
     def snapshot(self) -> Snapshot:
@@ -451,6 +496,8 @@ class Engine:
             "memory_windows": self.memory.slots,
             "memory_added": self.memory.added,
             "learner": learner_meta,
+            "together": self.together.state_dict(),
+            "rate": self.rate.state_dict(),
         }
         return arrays, meta
 
@@ -480,6 +527,9 @@ class Engine:
             part.load_state_dict(_of_part(name, arrays))
             if part.slots != rows[name]:
                 raise ValueError(f"{name}: {part.slots} rows are not {rows[name]}")
+        if "together" in meta:  # a state of an older version does not know of it
+            self.together.load_state_dict(meta["together"])
+            self.rate.load_state_dict(meta["rate"])
         self.memory.grow(windows)
         self.learner.load_state_dict(_of_part("learner", arrays), meta["learner"])
         self._grow(max(len(self.slots), FIRST_ROWS))

@@ -56,6 +56,14 @@ class Intervals(Rows):
         """Keep the bounds of the forecasts made at frames n, [B, Q, 2, H, C]."""
         self.issued[slots, n % self.sizes["W"]] = np.clip(bounds, -_LIMIT, _LIMIT)
 
+    def due(self, slots: I64, n: I64, coverage: int) -> F64:
+        """Bounds that were published for frames n one step before, offsets from the forecast [B, 2, C]; NaN: none.
+
+        Args:
+            coverage: place of the one that is asked for.
+        """
+        return self.issued[slots, (n - 1) % self.sizes["W"], coverage, :, 0].astype(np.float64)
+
     def learn(self, slots: I64, n: I64, errors: F64, usual: F64, trust: F64, coverages: Sequence[float]) -> None:
         """Judge the forecasts for frames n; call it before `remember` of the same frames.
 

@@ -43,7 +43,7 @@ class Whitener(Rows):
         """How far vectors [B, J, C] are off; NaN where missing.
 
         Args:
-            matters: [B, C] channels whose deviation counts; None: all.
+            matters: [B, J, C] whether a channel's deviation counts; None: all do.
         """
         known = np.isfinite(vectors)
         off = np.where(known, vectors - self.mean[slots], 0.0)
@@ -54,8 +54,8 @@ class Whitener(Rows):
             blame = np.where(known & (own > 0.0), pull * pull / own, 0.0)
             square = np.einsum("bjc,bjc->bj", off, pull)
             if matters is not None:
-                square = square - np.where(matters[:, None], 0.0, blame).sum(axis=2)
-                blame = np.where(matters[:, None], blame, 0.0)
+                square = square - np.where(matters, 0.0, blame).sum(axis=2)
+                blame = np.where(matters, blame, 0.0)
             size = np.log1p(np.clip(square / np.maximum(known.sum(axis=2), 1), 0.0, _MOST))
         size = np.where(size > LARGE, LARGE + np.log1p(np.maximum(size - LARGE, 0.0)), size)
         ready = (self.frames[slots] >= FIRST_FRAMES) & known.any(axis=2)

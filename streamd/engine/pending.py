@@ -43,6 +43,11 @@ class Pending(Rows):
         errors.transpose(0, 2, 1, 3)[ahead >= unbroken[:, None]] = np.nan
         return errors
 
+    def due(self, slots: I64, n: I64) -> F64:
+        """What was published for frames n one step before, offsets [B, C]; NaN: nothing. Call it after `errors`."""
+        published = self.offsets[slots, (n - 1) % self.sizes["H"], MADE.index("published"), 0]
+        return np.where(self.unbroken[slots, None] > 0, published.astype(np.float64), np.nan)
+
     def remember(self, slots: I64, n: I64, offsets: F64) -> None:
         """Keep what was made at frames n, offsets [B, MADE, H, C] in the order of MADE, until the values come."""
         self.offsets[slots, n % self.sizes["H"]] = np.clip(offsets, -_LIMIT, _LIMIT)

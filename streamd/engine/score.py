@@ -16,18 +16,35 @@ import numpy as np
 from streamd.config import Alarm
 from streamd.engine import joint
 from streamd.engine.calibration import Common, Strictness, Tails, frames_per_alarm
-from streamd.engine.joint import Whitener
+from streamd.engine.joint import Joint, Whitener
 from streamd.engine.novelty import Novelty
 from streamd.engine.rows import Rows, column
+from streamd.engine.rules import OUTSIDE, Rules
 from streamd.records import F64, I64, Bool
 
 TERMS: Final = ("novelty", "deviation", "surprise", "silence")
 
+DISTRUST: Final = 0.1  # how far a frame over the alarm line is learned from
 WARM_FRAMES: Final = 300  # before that the lines are a guess, so a score stays below them
 UNSURE: Final = 0.99  # the highest score until then
 NATURAL: Final = 1.39  # no line of deviation or surprise lies lower: T² three times as large as usual
 GATE: Final = 1.5  # what is further off teaches the whitener nothing ...
 GATE_SHARE: Final = 0.5  # ... and so much of its line is
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a batch's frames are judged by."""
+
+    slots: I64  # [B]
+    n: I64  # [B] the streams' frame counts
+    turn: I64  # [B] what tells streams apart
+    times: F64  # [B] s since the epoch
+    interval: F64  # [B] s, usual step
+    values: F64  # [B, C] NaN where missing
+    expected: F64  # [B, C] what was forecast for this frame; NaN where nothing was
+    errors: F64  # [B, H, C] of the forecasts that fell due; NaN where none
+    silence: F64  # [B, C] parts of that term
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +55,7 @@ class Judgement:
     terms: F64  # [B, T]
     score: F64  # [B]
     channel_score: F64  # [B, C]
+    trust: F64  # [B] how far the frame may be learned from
     period: F64  # [B] frames that may pass between two false alarms
     accepted: Bool  # [B] a deviation has lasted for so long that it is normal from now on
 
@@ -87,65 +105,69 @@ class Judge:
         """Progress of the warm-up, [B]; 1.0 when the lines may be trusted."""
         return np.minimum(self.score.judged[slots] / WARM_FRAMES, 1.0)
 
-    def look(
-        self,
-        slots: I64,
-        n: I64,
-        turn: I64,
-        times: F64,
-        interval: F64,
-        values: F64,
-        errors: F64,
-        silence: F64,
-        matters: Bool | None = None,
-    ) -> Judgement:
-        """Judge frames and learn from them.
-
-        Args:
-            n, turn: [B] the streams' frame counts, and what tells streams apart.
-            times, interval: [B] s.
-            values: [B, C]; NaN where missing.
-            errors: [B, H, C] of the forecasts that fell due; NaN where none.
-            silence: [B, C] parts of that term.
-            matters: [B, C] channels whose deviation counts; None: all.
-        """
+    def look(self, frames: Look, rules: Rules) -> Judgement:
+        """Judge a batch's frames, and learn what is usual from them."""
+        slots, values = frames.slots, frames.values
         warming = self.score.judged[slots] < WARM_FRAMES
-        period = frames_per_alarm(interval, self.alarm.per_week)
-        novelty = self.novelty.observe(slots, times, values, period)
-        if matters is not None:
-            novelty = np.where(matters, novelty, 0.0)
+        period = frames_per_alarm(frames.interval, self.alarm.per_week)
+        level = self.novelty.level[slots]
+        novelty = self.novelty.observe(slots, frames.times, values, period)
         seen = np.where(np.isfinite(values), self.novelty.level[slots], np.nan)
-        vectors = np.concatenate([seen[:, None], errors[:, self.horizons]], axis=1)
-        off = self.whitener.measure(slots, vectors, matters)
+        vectors = np.concatenate([seen[:, None], frames.errors[:, self.horizons]], axis=1)
+        off = self.whitener.measure(slots, vectors)
         line = self.tails.line(slots, self.common, NATURAL, period)
-        ratio = off.size / line
-        blame = off.blame / np.maximum(off.blame.max(axis=2, initial=0.0, keepdims=True), 1e-300)
-        each = ratio[:, :, None] * blame  # [B, J, C]
-        parts = np.stack([novelty, each[:, 0], each[:, 1:].max(axis=1), silence], axis=1)
+        parts = self._parts(novelty, off, line, frames.silence, slots)
+
+        felt = parts
+        if rules.any:
+            usual = np.where(np.isnan(level), values, level)
+            matters = np.stack(
+                [
+                    rules.matters(values, usual),
+                    rules.matters(seen, self.whitener.mean[slots, 0]),
+                    *[rules.matters(values, frames.expected)] * len(self.horizons),
+                ],
+                axis=1,
+            )
+            counted = self.whitener.measure(slots, vectors, matters[:, 1:])
+            felt = self._parts(np.where(matters[:, 0], novelty, 0.0), counted, line, frames.silence, slots)
+        felt = np.where(warming[:, None, None], np.minimum(felt, UNSURE), felt)
+        outside = rules.outside(values)
+        felt[:, 0] = np.where(outside, np.fmax(felt[:, 0], OUTSIDE), felt[:, 0])
 
         gate = np.maximum(GATE, GATE_SHARE * line)
-        outside = (off.size >= gate) & ~warming[:, None]
-        accepted = self._accept(slots, times, seen, outside[:, 0])
-        self.whitener.learn(slots, vectors, outside)
-        due = joint.due(n, turn)
+        strange = (off.size >= gate) & ~warming[:, None]
+        accepted = self._settle(slots, frames.times, seen, strange[:, 0])
+        self.whitener.learn(slots, vectors, strange)
+        due = joint.due(frames.n, frames.turn)
         if len(due):
             self.whitener.solve(slots[due], np.nan_to_num(self.novelty.level[slots[due]]))
-        self.tails.learn(slots, n, off.size, line, warming, self.common)
+        self.tails.learn(slots, frames.n, off.size, line, warming, self.common)
         self.score.judged[slots] += 1.0
 
-        parts = parts / self.strictness.factor(slots)[:, :, None]
-        channel_score = parts.max(axis=1)
-        channel_score = np.where(warming[:, None], np.minimum(channel_score, UNSURE), channel_score)
+        channel_score = felt.max(axis=1)
+        score = channel_score.max(axis=1, initial=0.0)
+        # what does not matter to the user is not normal for that
+        doubtful = (score >= 1.0) | ((parts.max(axis=(1, 2), initial=0.0) >= 1.0) & ~warming)
         return Judgement(
-            parts=parts,
-            terms=parts.max(axis=2, initial=0.0),
-            score=channel_score.max(axis=1, initial=0.0),
+            parts=felt,
+            terms=felt.max(axis=2, initial=0.0),
+            score=score,
             channel_score=channel_score,
+            trust=np.where(doubtful, DISTRUST, 1.0),
             period=period,
             accepted=accepted,
         )
 
-    def _accept(self, slots: I64, times: F64, level: F64, outside: Bool) -> Bool:
+    def _parts(self, novelty: F64, off: Joint, line: F64, silence: F64, slots: I64) -> F64:
+        """Each channel's part in each term, [B, T, C]."""
+        blame = off.blame / np.maximum(off.blame.max(axis=2, initial=0.0, keepdims=True), 1e-300)
+        each = (off.size / line)[:, :, None] * blame  # [B, J, C]
+        parts = np.stack([novelty, each[:, 0], each[:, 1:].max(axis=1), silence], axis=1)
+        weighed: F64 = parts / self.strictness.factor(slots)[:, :, None]
+        return weighed
+
+    def _settle(self, slots: I64, times: F64, level: F64, outside: Bool) -> Bool:
         """Whether streams have been off for so long that where they were meanwhile is normal from now on, [B]."""
         score = self.score
         since = np.where(outside, np.fmin(score.since[slots], times), np.nan)
@@ -156,12 +178,17 @@ class Judge:
             + np.where(outside[:, None] & np.isfinite(level), level - there, 0.0) / np.maximum(frames, 1.0)[:, None]
         )
         accepted = times - since > self.alarm.accept_s
-        if accepted.any():
-            self.whitener.accept(slots[accepted], 0, there[accepted])
-        score.since[slots] = np.where(accepted, np.nan, since)
-        score.frames[slots] = np.where(accepted, 0.0, frames)
-        score.there[slots] = there
+        score.since[slots], score.frames[slots], score.there[slots] = since, frames, there
+        self.accept(slots[accepted])
         return accepted
+
+    def accept(self, slots: I64) -> None:
+        """Take where the streams' values were while they deviated as normal."""
+        score = self.score
+        off = slots[score.frames[slots] > 0.0]
+        if len(off):
+            self.whitener.accept(off, 0, score.there[off])
+            score.since[off], score.frames[off] = np.nan, 0.0
 
     def learn(self, slots: I64, terms: F64, raised: Bool, period: F64) -> None:
         """Take in the terms [B, T] and which frames raised an incident, [B]."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 from msgspec import UNSET, UnsetType
 
 from streamd.config import Group
-from streamd.records import F64, Incident, Outcome
+from streamd.records import F64, Expected, Incident, Outcome
 from streamd.wire.messages import Message
 from streamd.wire.times import utc
 
@@ -60,9 +60,10 @@ class _Score(_Head):
     weights: dict[str, float] | UnsetType = UNSET  # by expert
 
 
-class _Incident(_Head):
+class _Course(msgspec.Struct):
     id: str
     state: Literal["raised", "updated", "cleared"]
+    reason: Literal["calm", "accepted", "heard again"] | None
     start: datetime
     start_epoch: float
     peak: datetime
@@ -71,6 +72,24 @@ class _Incident(_Head):
     end_epoch: float | None
     score: float
     channels: dict[str, float]
+
+
+class _Incident(_Course, kw_only=True):
+    stream: str
+    group: str
+    time: datetime
+    epoch: float
+    seq: int
+    terms: dict[str, float]
+    expected: dict[str, Expected]
+    part_of: str | None
+
+
+class _GroupIncident(_Course, kw_only=True):
+    group: str
+    time: datetime
+    epoch: float
+    streams: tuple[str, ...]
 
 
 class _Status(msgspec.Struct):
@@ -100,10 +119,11 @@ class Names:
 def encode(prefix: str, group: str, outcome: Outcome, names: Names) -> list[Message]:
     """The messages that tell an outcome: per row its forecast and its score, in the order of the rows, then incidents.
 
-    An open incident is retained; a cleared one is published unretained and then taken off the broker.
+    An open incident is retained; a cleared one is published unretained and then taken off the broker. One of many
+    streams has a topic of the group.
 
     Raises:
-        KeyError: an incident is of a stream that is not in the outcome.
+        KeyError: an incident is of one stream that is not in the outcome.
         ValueError: the names and the outcome's columns differ in number.
     """
     terms = names.terms
@@ -151,10 +171,40 @@ def encode(prefix: str, group: str, outcome: Outcome, names: Names) -> list[Mess
         messages.append(Message(topic + "score", _encode(score), "score", retain=False, qos=0))
     if outcome.incidents:
         rows = {stream: row for row, stream in enumerate(outcome.streams)}
-        for incident in outcome.incidents:
-            row = rows[incident.stream]
-            messages += _of_incident(prefix, group, incident, epochs[row], seqs[row])
+        for told in outcome.incidents:
+            if told.streams:
+                messages += group_incident(prefix, group, told, max(epochs))
+            else:
+                row = rows[told.stream]
+                messages += incident(prefix, group, told, epochs[row], seqs[row])
     return messages
+
+
+def incident(prefix: str, group: str, told: Incident, epoch: float, seq: int) -> list[Message]:
+    """What to publish about an incident of one stream.
+
+    Args:
+        epoch, seq: of the frame in which it was raised, updated or cleared; s since the epoch.
+    """
+    course = _course(told)
+    payload = _Incident(
+        stream=told.stream,
+        group=group,
+        time=utc(epoch),
+        epoch=epoch,
+        seq=seq,
+        terms=told.terms,
+        expected=told.expected,
+        part_of=told.part_of,
+        **course,
+    )
+    return _retained(f"{prefix}/{group}/{told.stream}/incident", _encode(payload), told)
+
+
+def group_incident(prefix: str, group: str, told: Incident, epoch: float) -> list[Message]:
+    """What to publish about an incident of many streams; `epoch` is the time of the newest frame, s since the epoch."""
+    payload = _GroupIncident(group=group, time=utc(epoch), epoch=epoch, streams=told.streams, **_course(told))
+    return _retained(f"{prefix}/{group}/incident", _encode(payload), told)
 
 
 def status(prefix: str, state: Literal["online", "offline"], *, version: str, time: float) -> Message:
@@ -171,29 +221,26 @@ def _by_channel(array: F64) -> F64:
     return np.moveaxis(array, -1, 1)
 
 
-def _of_incident(prefix: str, group: str, incident: Incident, epoch: float, seq: int) -> list[Message]:
-    """What to publish about an incident in the frame at `epoch` (s) that raised, updated or cleared it."""
-    topic = f"{prefix}/{group}/{incident.stream}/incident"
-    payload = _encode(
-        _Incident(
-            stream=incident.stream,
-            group=group,
-            time=utc(epoch),
-            epoch=epoch,
-            seq=seq,
-            id=incident.id,
-            state=incident.state,
-            start=utc(incident.start),
-            start_epoch=incident.start,
-            peak=utc(incident.peak),
-            peak_epoch=incident.peak,
-            end=None if incident.end is None else utc(incident.end),
-            end_epoch=incident.end,
-            score=incident.score,
-            channels=incident.channels,
-        )
-    )
-    if incident.state != "cleared":
+def _course(told: Incident) -> dict[str, Any]:
+    """The fields of `_Course`."""
+    return {
+        "id": told.id,
+        "state": told.state,
+        "reason": told.reason,
+        "start": utc(told.start),
+        "start_epoch": told.start,
+        "peak": utc(told.peak),
+        "peak_epoch": told.peak,
+        "end": None if told.end is None else utc(told.end),
+        "end_epoch": told.end,
+        "score": told.score,
+        "channels": told.channels,
+    }
+
+
+def _retained(topic: str, payload: bytes, told: Incident) -> list[Message]:
+    """Keep it on the broker while it is open."""
+    if told.state != "cleared":
         return [Message(topic, payload, "incident", retain=True, qos=1)]
     return [
         Message(topic, payload, "incident", retain=False, qos=1),

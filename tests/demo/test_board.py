@@ -7,7 +7,7 @@ from io import StringIO
 from rich.console import Console, RenderableType
 
 from streamd.demo.board import LATEST, Board
-from streamd.demo.ledger import GRACE_S, Band, Forecast, Incident, Ledger, Score, Telemetry
+from streamd.demo.ledger import GRACE_S, Band, Forecast, GroupIncident, Incident, Ledger, Score, Telemetry
 from streamd.demo.plant import CHANNELS, MACHINES, START, STEP_S, Fault, Sample
 
 ADDRESS = "http://127.0.0.1:9108"
@@ -136,6 +136,10 @@ def test_the_line_has_counts_rate_coverage_and_incidents() -> None:
     line = board.line()
     assert line.startswith("1:04  20 readings (0/s), 20 forecasts, 20 scores, 100% of values in interval")
     assert line.endswith("incidents 1, 1 of them without a fault")
+    ledger.on_group_incident(GroupIncident("group#5", "raised", ["a", "b", "c"]))
+    assert board.line().endswith("; now 3 machines at once")
+    ledger.on_group_incident(GroupIncident("group#5", "cleared", ["a", "b", "c"]))
+    assert board.line().endswith("; 1 times many machines at once")
 
 
 def test_the_rate_is_that_of_the_last_seconds() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamd.demo.ledger import GRACE_S, Band, Forecast, Incident, Ledger, Score, Telemetry
+from streamd.demo.ledger import GRACE_S, Band, Forecast, GroupIncident, Incident, Ledger, Score, Telemetry
 from streamd.demo.plant import STEP_S, Fault, Sample
 
 T0 = 1_000_000.0
@@ -166,6 +166,18 @@ def test_an_incident_is_open_until_it_is_cleared() -> None:
     ledger.on_incident(Incident("a-11", "a", "cleared", T0 + 11 * STEP_S, {}))
     assert ledger.machines["a"].incident is None
     assert ledger.incidents == 1
+
+
+def test_an_incident_of_many_machines_is_one_event_and_open_until_it_is_cleared() -> None:
+    ledger = with_fault()
+    raised_now = GroupIncident("group#5", "raised", ["a", "b"])
+    ledger.on_group_incident(raised_now)
+    assert (ledger.event, ledger.events, ledger.incidents) == (raised_now, 1, 0)
+    ledger.on_group_incident(GroupIncident("group#5", "updated", ["a", "b", "c"]))
+    assert ledger.event is not None
+    assert ledger.event.streams == ["a", "b", "c"]
+    ledger.on_group_incident(GroupIncident("group#5", "cleared", ["a", "b", "c"]))
+    assert (ledger.event, ledger.events) == (None, 1)
 
 
 def test_values_are_held_against_the_interval_forecast_one_step_before() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import numpy as np
+from msgspec.structs import replace
 
 from streamd.demo.ledger import Ledger
 from streamd.demo.plant import START, STEP_S, Sample
@@ -67,6 +68,16 @@ def test_the_first_forecast_of_a_stream_knows_no_times_and_is_entered_all_the_sa
     hear(watcher, outcome(interval=np.nan))
     assert ledger.forecasts == 1
     assert ledger.missing() == []
+
+
+def test_an_incident_of_many_machines_is_entered_and_cleared_by_the_daemons_messages() -> None:
+    ledger, watcher = watching()
+    told = Incident("group#7", "", "raised", START, START, None, 1.25, {"flow": 1.0}, streams=("a", "b", "c"))
+    hear(watcher, outcome(told))
+    assert ledger.event is not None
+    assert ledger.event.streams == ["a", "b", "c"]
+    hear(watcher, outcome(replace(told, state="cleared", end=START, reason="calm")))
+    assert (ledger.event, ledger.events, ledger.unreadable) == (None, 1, 0)
 
 
 def test_an_incident_is_entered_and_cleared_by_the_daemons_messages() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from streamd.config import Network
+from streamd.config import Alarm, Channel, Network
 from streamd.engine.engine import Engine
 from streamd.engine.experts import CORRECTED
 from streamd.engine.learner import InlineTrainer
@@ -701,3 +701,144 @@ def test_outcomes_share_no_memory_with_the_state():
     arrays, _ = engine.state_dict()
     for array in arrays.values():
         assert not any(np.shares_memory(array, value) for value in held)
+
+
+# --- incidents ---
+
+
+def told_of(outcomes):
+    return [told for outcome in outcomes for told in outcome.incidents]
+
+
+@pytest.mark.parametrize("horizon", [1, 3])
+def test_an_incident_shows_what_was_forecast_for_its_frame_one_step_before(horizon):
+    values = noise(WARM_FRAMES + 20)
+    values[-1] = [50.0, np.nan]
+    outcomes = one_stream(small_engine(with_settings(horizon_steps=horizon, coverage=(0.5, 0.9))), values)
+    before, now = outcomes[-2:]
+    (raised,) = now.incidents
+    a, b = raised.expected["a"], raised.expected["b"]
+    assert a.value == 50.0
+    assert a.expected == pytest.approx(before.mean[0, 0, 0], rel=1e-5)
+    assert (a.lower, a.upper) == pytest.approx((before.lower[0, 0, 0], before.upper[0, 0, 0]), rel=1e-5)
+    assert np.isnan(b.value)
+    assert b.expected == pytest.approx(before.mean[0, 0, 1], rel=1e-5)
+    assert raised.terms == {"surprise": now.score[0]}
+
+
+def test_what_was_expected_of_an_angle_lies_on_the_turn_that_is_shown():
+    turning = (350.0 + 0.2 * np.arange(WARM_FRAMES + 60)[:, None] + noise(WARM_FRAMES + 60, 1)) % 360.0
+    turning[-1] = (turning[-1] + 90.0) % 360.0
+    settings = with_settings(channels=("a",), channel={"a": Channel(wrap=360.0)})
+    (raised,) = one_stream(small_engine(settings), turning)[-1].incidents
+    assert raised.expected["a"].value == turning[-1, 0]
+    assert 0.0 <= raised.expected["a"].expected < 360.0
+    away = (raised.expected["a"].value - raised.expected["a"].expected) % 360.0
+    assert away == pytest.approx(90.0, abs=5.0)
+
+
+@pytest.mark.parametrize(
+    ("rule", "spike", "raised"),
+    [
+        (Channel(), 30.0, True),
+        (Channel(direction="up"), 30.0, True),
+        (Channel(direction="down"), 30.0, False),
+        (Channel(direction="down"), -30.0, True),
+        (Channel(least=20.0), 30.0, True),
+        (Channel(least=40.0), 30.0, False),
+    ],
+)
+def test_a_deviation_raises_only_where_the_channels_rule_says_that_it_matters(rule, spike, raised):
+    values = noise(WARM_FRAMES + 50)
+    values[-1, 0] = spike
+    engine = small_engine(with_settings(channel={"a": rule}))
+    (last,) = one_stream(engine, values)[-1:]
+    assert [(told.state, told.channels["a"] > 0.7) for told in last.incidents] == [("raised", True)] * raised
+    # and it teaches as little as one that does
+    free = small_engine(WITHOUT_TRAINING)
+    one_stream(free, values)
+    np.testing.assert_array_equal(engine.scale.mean[0], free.scale.mean[0])
+
+
+def test_a_value_outside_its_declared_range_is_an_alarm_before_the_warm_up_is_over():
+    values = noise(20)
+    values[10, 1] = 6.0
+    engine = small_engine(with_settings(channel={"b": Channel(high=5.0)}))
+    outcomes = one_stream(engine, values)
+    (raised,) = outcomes[10].incidents
+    assert raised.channels["b"] > 0.6
+    assert outcomes[10].score[0] >= 1.0
+    assert stacked(outcomes[:10], "score").max() < 1.0
+
+
+def test_rules_hold_for_channels_that_come_later():
+    engine = small_engine(with_settings(channels="auto", channel={"b": Channel(low=0.0)}))
+    for name in ("a", "b"):
+        engine.command(Widen((name,)))
+    (outcome,) = one_stream(engine, [[-1.0, -1.0]])
+    assert outcome.channel_score[0].tolist() == [0.0, 2.0]
+
+
+def test_a_stream_that_keeps_outside_without_moving_is_accepted_after_the_time_in_the_config():
+    settings = with_settings(channel={"a": Channel(high=5.0)}, alarm=Alarm(accept_s=3600.0))
+    told = told_of(one_stream(small_engine(settings), [[0.0, 0.0]] * 30 + [[9.0, 0.0]] * 100))
+    assert [(one.state, one.reason) for one in told[:2]] == [("raised", None), ("cleared", "accepted")]
+    assert told[1].end - told[1].start == 3600.0
+
+
+def event_of_the_plant():
+    """Batches of six streams, four of which leave their range for a while, one after the other."""
+    for n in range(60):
+        values = 20.0 + noise(len(STREAMS), seed=n)
+        for i in range(4):
+            values[i, 0] += 100.0 * (30 + i <= n < 38)
+        half = slice(0, 3) if n % 2 else slice(3, 6)
+        for part in (slice(0, 3), slice(3, 6)) if n > 20 else (half,):
+            yield Batch(STREAMS[part], np.full(3, 60.0 * n), values[part])
+
+
+PLANT = with_settings(channel={"a": Channel(high=50.0)})
+
+
+def test_many_streams_that_go_at_once_are_one_event_and_an_engine_that_is_restarted_or_spills_says_the_same():
+    kept, restarted, spilling, store = small_engine(PLANT), small_engine(PLANT), small_engine(PLANT), {}
+    told = []
+    for batch in event_of_the_plant():
+        wanted = kept.apply(batch)
+        arrays, meta = state(restarted)
+        restarted = small_engine(PLANT)
+        restarted.load_state_dict(arrays, meta)
+        assert outcome_bits(restarted.apply(batch)) == outcome_bits(wanted)
+        spilling.restore([(name, store.pop(name)) for name in batch.streams if name in store])
+        assert outcome_bits(spilling.apply(batch)) == outcome_bits(wanted)
+        store |= spilling.spill(spilling.resident - 2)
+        told += wanted.incidents
+    events = [one for one in told if one.streams]
+    assert [one.state for one in events] == ["raised", "cleared"]
+    assert [one.streams for one in events] == [("s0", "s1", "s2"), ("s0", "s1", "s2", "s3")]
+    assert events[0].channels["a"] > 0.5
+    assert events[0].start == 60.0 * 30
+    parts = {one.id: one.part_of for one in told if one.state == "cleared" and not one.streams}
+    assert list(parts.values()) == [events[0].id] * 4
+    assert kept.together.state_dict() == spilling.together.state_dict()
+
+
+def test_the_alarms_of_streams_that_are_warm_are_held_against_the_budget():
+    values = noise(WARM_FRAMES + 200)
+    values[50, 0] = values[WARM_FRAMES + 100, 0] = 60.0
+    outcomes = one_stream(small_engine(with_settings(channel={"a": Channel(high=50.0)})), values, every=3600.0)
+    assert [one.state for one in told_of(outcomes)].count("raised") == 2
+    assert np.isnan(outcomes[WARM_FRAMES - 10].alarm_rate)
+    weeks = 199 * 3600.0 / (7 * 86_400.0)
+    assert outcomes[-1].alarm_rate == pytest.approx(1.0 / weeks, rel=0.05)  # what was fades a little
+
+
+def test_a_state_that_knows_nothing_of_events_is_taken_and_begins_to():
+    engine, other = small_engine(PLANT), small_engine(PLANT)
+    batches = list(event_of_the_plant())
+    play(engine, batches[:40])
+    arrays, meta = state(engine)
+    del meta["together"], meta["rate"]
+    other.load_state_dict(arrays, meta)
+    told = [one for batch in batches[40:] for one in other.apply(batch).incidents if one.streams]
+    assert [one.state for one in told] == ["raised", "cleared"]

@@ -255,3 +255,13 @@ def test_the_group_follows_when_its_streams_change_and_large_units_do_not_rule_s
     settled(pool, 1.0, 1.0, times=100)
     settled(pool, 100.0, 1.0, times=100)
     assert np.exp(pool.log_spread)[0, 0, 0] == pytest.approx(10.0)
+
+
+def test_the_bounds_that_are_due_are_those_of_the_frame_before():
+    intervals = Intervals({"C": 2, "H": 3, "W": 3, "Q": 2}, slots=1)
+    assert np.isnan(intervals.due(ONE, np.array([0]), 1)).all()
+    for n in range(7):
+        bounds = n + np.arange(24.0).reshape(1, 2, 2, 3, 2) / 32
+        intervals.remember(ONE, np.array([n]), bounds)
+        for coverage in (0, 1):
+            np.testing.assert_array_equal(intervals.due(ONE, np.array([n + 1]), coverage), bounds[:, coverage, :, 0])

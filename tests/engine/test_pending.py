@@ -99,3 +99,20 @@ def test_an_offset_too_large_for_single_precision_is_the_largest_there_is():
     pending.remember(ONE, np.array([0]), np.full((1, M, H, C), 1e300))
     errors = pending.errors(ONE, np.array([1]), np.ones(1), np.zeros((1, H, C)))
     assert np.isfinite(errors[0, 1:, 0]).all()
+
+
+def test_what_is_due_at_a_frame_is_what_was_published_one_step_before():
+    pending = Pending(SIZES, slots=1)
+    for n in range(2 * H):
+        frame_before = said(n - 1)[MADE.index("published"), 0] if n else np.full(C, np.nan)
+        pending.errors(ONE, np.array([n]), np.ones(1), np.zeros((1, H, C)))
+        np.testing.assert_array_equal(pending.due(ONE, np.array([n]))[0], frame_before)
+        pending.remember(ONE, np.array([n]), said(n)[None])
+
+
+def test_nothing_is_due_after_a_gap():
+    pending = Pending(SIZES, slots=1)
+    for n in range(5):
+        frame(pending, n)
+    pending.errors(ONE, np.array([5]), np.array([GAP_STEPS + 1.0]), np.zeros((1, H, C)))
+    assert np.isnan(pending.due(ONE, np.array([5]))).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from streamd.config import Group
-from streamd.records import F64, Incident, Outcome
+from streamd.records import F64, Expected, Incident, Outcome
 from streamd.wire import outcomes
 from streamd.wire.messages import Message
 
@@ -64,6 +65,25 @@ def some_incident(**changes: Any) -> Incident:
             "end": None,
             "score": 2.5,
             "channels": {"c0": 0.75, "c1": 0.25},
+            "terms": {"novelty": 2.5, "deviation": math.nan},
+            "expected": {"c0": Expected(5.0, 3.0, 2.5, 3.5), "c1": Expected(math.nan, 1.0, math.nan, math.nan)},
+            **changes,
+        }
+    )
+
+
+def group_incident(**changes: Any) -> Incident:
+    return Incident(
+        **{
+            "id": "group#812",
+            "stream": "",
+            "state": "raised",
+            "start": TIME - 60,
+            "peak": TIME,
+            "end": None,
+            "score": 4.0,
+            "channels": {"c0": 1.0},
+            "streams": ("s1", "elsewhere", "s0"),
             **changes,
         }
     )
@@ -206,6 +226,36 @@ def test_an_open_incident_is_retained(state: str) -> None:
     assert (body["peak"], body["peak_epoch"]) == ("2026-11-23T12:00:01.250000Z", TIME + 1)
     assert body["end"] is body["end_epoch"] is None
     assert body["channels"] == {"c0": 0.75, "c1": 0.25}
+    assert body["terms"] == {"novelty": 2.5, "deviation": None}
+    assert body["expected"]["c0"] == {"value": 5.0, "expected": 3.0, "lower": 2.5, "upper": 3.5}
+    assert body["expected"]["c1"] == {"value": None, "expected": 1.0, "lower": None, "upper": None}
+    assert body["reason"] is body["part_of"] is None
+
+
+def test_an_incident_says_why_it_was_cleared_and_what_it_is_part_of() -> None:
+    incident = some_incident(state="cleared", end=TIME + 5, reason="accepted", part_of="group#812")
+    body = payload(encode(some_outcome(incidents=(incident,)))[-2])
+    assert (body["reason"], body["part_of"]) == ("accepted", "group#812")
+
+
+def test_an_incident_of_many_streams_has_a_topic_of_the_group_and_names_them() -> None:
+    message = encode(some_outcome(incidents=(group_incident(),)))[-1]
+    assert (message.topic, message.kind) == ("streamd/pumps/incident", "incident")
+    assert (message.retain, message.qos) == (True, 1)
+    body = payload(message)
+    assert (body["id"], body["state"], body["streams"]) == ("group#812", "raised", ["s1", "elsewhere", "s0"])
+    assert (body["group"], body["epoch"]) == ("pumps", TIME + 1)  # of the newest frame of the batch
+    assert "stream" not in body
+    told, taken_off = encode(some_outcome(incidents=(group_incident(state="cleared", end=TIME, reason="calm"),)))[-2:]
+    assert (told.topic, told.retain) == ("streamd/pumps/incident", False)
+    assert taken_off == Message("streamd/pumps/incident", b"", "incident", retain=True, qos=1)
+
+
+def test_an_incident_that_no_frame_belongs_to_can_be_told_alone() -> None:
+    (message,) = outcomes.incident("streamd", "pumps", some_incident(stream="still"), TIME + 9, 41)
+    assert message.topic == "streamd/pumps/still/incident"
+    assert (payload(message)["epoch"], payload(message)["seq"]) == (TIME + 9, 41)
+    check("incident", payload(message))
 
 
 def test_a_cleared_incident_is_told_and_then_taken_off_the_broker() -> None:
@@ -234,14 +284,24 @@ def test_the_status_is_retained(state: Any) -> None:
 
 
 def real_payloads() -> list[tuple[str, Any]]:
-    incidents = (some_incident(), some_incident(state="updated"), some_incident(state="cleared", end=TIME + 5))
+    over = {"state": "cleared", "end": TIME + 5, "reason": "calm"}
+    incidents = (
+        *(some_incident(), some_incident(state="updated", part_of="group#812"), some_incident(**over)),
+        *(group_incident(), group_incident(state="updated"), group_incident(**over)),
+    )
     messages = encode(some_outcome(incidents=incidents))
     messages.append(outcomes.status("streamd", "online", version="1", time=TIME))
-    return [(message.kind, payload(message)) for message in messages if message.payload]
+    return [(schema_of(message), payload(message)) for message in messages if message.payload]
+
+
+def schema_of(message: Message) -> str:
+    """An incident of many streams has the group's topic, and a schema of its own."""
+    of_group = message.kind == "incident" and message.topic.count("/") == 2
+    return "group_incident" if of_group else message.kind
 
 
 def test_there_is_a_schema_for_each_kind_and_each_is_itself_valid() -> None:
-    assert set(SCHEMAS) == {"forecast", "score", "incident", "status"}
+    assert set(SCHEMAS) == {"forecast", "score", "incident", "group_incident", "status"}
     for schema in SCHEMAS.values():
         Draft202012Validator.check_schema(schema)
 
@@ -289,6 +349,15 @@ def test_a_payload_with_a_field_missing_or_too_many_breaks_its_schema() -> None:
         ("incident", {"end": "2026-11-23T12:00:05Z"}),
         ("incident", {"state": "cleared"}),
         ("incident", {"channels": {"c0": "half"}}),
+        ("incident", {"reason": "calm"}),
+        ("incident", {"reason": "bored"}),
+        ("incident", {"terms": {"novelty": "high"}}),
+        ("incident", {"expected": {"c0": {"value": 1.0}}}),
+        ("incident", {"part_of": 812}),
+        ("group_incident", {"streams": []}),
+        ("group_incident", {"streams": ["s0", "s0"]}),
+        ("group_incident", {"reason": "accepted"}),
+        ("group_incident", {"state": "cleared"}),
         ("status", {"state": "away"}),
         ("status", {"version": ""}),
     ],
