@@ -26,10 +26,27 @@ from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
 from streamd.engine.score import Score
+from streamd.engine.silence import BELOW, Silence
 from streamd.engine.slots import Slots, Timing
 from streamd.engine.snapshot import Snapshot
 from streamd.model import network
-from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from streamd.records import (
+    F32,
+    F64,
+    I64,
+    Array,
+    Batch,
+    Bool,
+    Command,
+    Freeze,
+    Incident,
+    Outcome,
+    Reset,
+    Silent,
+    Stretch,
+    Thaw,
+    Widen,
+)
 
 DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
@@ -74,6 +91,7 @@ class Engine:
         self.intervals = Intervals(sizes)
         self.pool = Pool(sizes, slots=1)
         self.score = Score(sizes)
+        self.silence = Silence(sizes)
         self.incidents = Incidents(sizes)
         self.memory = Memory(sizes, slots=settings.training.memory_windows)
         self._grow(FIRST_ROWS)
@@ -97,8 +115,23 @@ class Engine:
         slot = self.slots.get(stream)
         return -np.inf if slot is None else float(self.timing.last_time[slot])
 
-    def command(self, command: Command) -> None:
-        """Carry out a command. One that names a stream finds it only in memory: `restore` it before."""
+    def patience(self, streams: Sequence[str]) -> F64:
+        """After so many seconds without a frame each stream is silent, [B]; inf for one that is not in memory."""
+        slots = [self.slots.get(stream) for stream in streams]
+        there = np.array([slot is not None for slot in slots], np.bool_)
+        patience = np.full(len(slots), np.inf)
+        patience[there] = self.silence.patience(np.array([slot for slot in slots if slot is not None], np.int64))
+        return patience
+
+    def silent(self) -> list[str]:
+        """The streams in memory that were said to be silent, and have sent no frame since."""
+        return [self.slots.names[slot] for slot in np.flatnonzero(self.silence.silent[: len(self.slots)]).tolist()]
+
+    def command(self, command: Command) -> tuple[Incident, ...]:
+        """Carry out a command; gives the incidents that came of it.
+
+        One that names a stream finds it only in memory: `restore` it before.
+        """
         match command:
             case Widen(channels):
                 self._widen(channels)
@@ -115,6 +148,9 @@ class Engine:
                 self.learner.frozen = False
             case Stretch(factor):
                 self.learner.stretch = factor
+            case Silent(streams):
+                return self._fall_silent(streams)
+        return ()
 
     def apply(self, batch: Batch) -> Outcome:
         """Move the state on by one batch.
@@ -132,6 +168,7 @@ class Engine:
         n = self.timing.age[slots]
         # with its first frame, not when it is reset: a stream that was not in memory then must not begin otherwise
         self.intervals.multiplier[slots[n == 0]] = self.pool.begin()
+        gap = batch.times - self.timing.last_time[slots]
         steps = self.timing.advance(slots, batch.times)
         interval = self.timing.interval[slots]
         values = np.where(np.abs(batch.values) <= LARGEST, batch.values, np.nan)
@@ -140,7 +177,9 @@ class Engine:
         # what was forecast for these frames, against what they are
         changes = self.recent.changes(slots, n, values)
         errors = self.experts.pending.errors(slots, n, steps, changes)
-        score, channel_score, trust = self._judge(slots, errors[:, PUBLISHED], interval)
+        silent_parts, was_silent = self.silence.parts(slots, values, gap), self.silence.silent[slots]
+        score, channel_score, trust = self._judge(slots, errors[:, PUBLISHED], interval, silent_parts)
+        self.silence.learn(slots, values, gap, trust)
 
         usual = self.scale.step_spread(slots)
         drifted = self.drift.update(slots, self._size(errors[:, MIXED, 0] / usual[:, 0], slots))
@@ -192,7 +231,10 @@ class Engine:
         self.frames += len(batch)
         self._remember_windows(slots, n)
         self.learner.begin(self.frames, self.known, self.memory, self._favour)
-        incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, score, channel_score)
+        heard, heard_again = self._hear_again(slots, batch, seq, was_silent)
+        # the gap that these frames end was told already, while it lasted
+        calm = np.where(heard, np.minimum(score, BELOW), score)
+        incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, calm, channel_score)
         return Outcome(
             channels=self.channels,
             streams=batch.streams,
@@ -210,13 +252,42 @@ class Engine:
             levels=shown.levels,
             drifted=drifted,
             warming=self.score.warming(slots),
-            incidents=incidents,
+            incidents=heard_again + incidents,
             reports=reports,
             paths=paths,
             repaired=repaired,
         )
 
-    def _judge(self, slots: I64, errors: F64, interval: F64) -> tuple[F64, F64, F64]:
+    def _fall_silent(self, streams: Sequence[str]) -> tuple[Incident, ...]:
+        """Incidents of those of the streams that are in memory, not known to be silent, and not disturbed already."""
+        slots = [slot for stream in streams if (slot := self.slots.get(stream)) is not None]
+        found = []
+        for slot in slots:
+            here = np.array([slot])
+            if self.silence.silent[slot]:
+                continue
+            self._about_to_change(here)
+            self.silence.silent[slot] = True
+            # the frame that did not come
+            seq, due = int(self.timing.seq[slot]), float(self.timing.last_time[slot])
+            due += float(np.nan_to_num(self.timing.interval[slot]))
+            incident = self.incidents.fall_silent(slot, self.slots.names[slot], self.channels, seq, due)
+            if incident is not None:
+                found.append(incident)
+        return tuple(found)
+
+    def _hear_again(self, slots: I64, batch: Batch, seq: I64, was_silent: Bool) -> tuple[Bool, tuple[Incident, ...]]:
+        """End the incidents that were of silence and nothing else: where [B], and what is told."""
+        # of silence are those that begin with the very frame that has come now
+        heard = was_silent & self.incidents.open[slots] & (self.incidents.seq[slots] == seq)
+        rows: list[int] = np.flatnonzero(heard).tolist()
+        told = (
+            self.incidents.hear_again(int(slots[row]), batch.streams[row], self.channels, float(batch.times[row]))
+            for row in rows
+        )
+        return heard, tuple(told)
+
+    def _judge(self, slots: I64, errors: F64, interval: F64, silent_parts: F64) -> tuple[F64, F64, F64]:
         """Score [B] and its parts per channel [B, C], and how far the frames may be learned from [B]."""
         # a quiet hour must not make the next ordinary change strange
         usual = np.fmax(self.intervals.spread(slots)[:, 0], CALMEST * self.scale.step_spread(slots)[:, 0])
@@ -228,6 +299,7 @@ class Engine:
         parts = surprise / self.score.line(slots, interval, self.settings.alarm.per_week)[:, None]
         young = self.score.warming(slots) < 1.0
         parts = np.where(young[:, None], np.minimum(parts, 0.99), parts)
+        parts = np.maximum(parts, silent_parts)
         score: F64 = np.max(parts, axis=1, initial=0.0)
         trust: F64 = np.where(score >= 1.0, DISTRUST, 1.0)
         self.score.learn(slots, worst, known, trust)
@@ -314,6 +386,7 @@ class Engine:
             "hidden": self.hidden,
             "intervals": self.intervals,
             "score": self.score,
+            "silence": self.silence,
             "incidents": self.incidents,
         }
 

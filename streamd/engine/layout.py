@@ -24,6 +24,7 @@ from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
 from streamd.engine.score import Score
 from streamd.engine.seasons import Seasons
+from streamd.engine.silence import Silence
 from streamd.engine.slots import Timing
 from streamd.model.network import Shape
 
@@ -48,6 +49,7 @@ PARTS: dict[str, type[Rows]] = {
     "hidden": Hidden,
     "intervals": Intervals,
     "score": Score,
+    "silence": Silence,
     "incidents": Incidents,
 }  # everything with one row per slot
 

@@ -56,8 +56,9 @@ class Silence(Rows):
     def parts(self, slots: I64, values: F64, gap: F64) -> F64:
         """How strange it is that channels stand still, are missing, or had nothing to say until now, [B, C].
 
-        1.0 is the line; beyond it the logarithm of how often the line is contained, and one, so that a day's standstill
-        does not dwarf all else. A gap counts for all channels alike, in the frame that ends it.
+        1.0 is the line. Beyond it: 1 + ln(how often the line is contained), so that a day's standstill does not dwarf
+        all else; below it the square of the share of it that has passed, so that a channel at rest takes little blame.
+        A gap counts for all channels alike, in the frame that ends it.
 
         Args:
             values: [B, C], NaN where missing.
@@ -68,8 +69,8 @@ class Silence(Rows):
         warm = self.frames[slots] >= WARM_FRAMES
         ratio = np.where(warm[:, None, None], ratio, np.minimum(ratio, BELOW))
         gap_ratio = np.where(np.isfinite(gap), gap, 0.0) / self._gap_line(slots)
-        worst = np.maximum(ratio.max(axis=1), gap_ratio[:, None])
-        return np.where(worst > 1.0, 1.0 + np.log(np.maximum(worst, 1.0)), worst)
+        worst: F64 = np.maximum(ratio.max(axis=1), gap_ratio[:, None])
+        return np.where(worst > 1.0, 1.0 + np.log(np.maximum(worst, 1.0)), worst * worst)
 
     def learn(self, slots: I64, values: F64, gap: F64, trust: F64) -> None:
         """Take in a frame, after `parts`.
@@ -139,9 +140,7 @@ class Silence(Rows):
         return gaps.line(gaps.mean)
 
     def _of_runs(self, slots: I64) -> Durations:
-        return Durations(
-            self.count[slots], self.mean[slots], self.square[slots], self.longest[slots], self.odd[slots]
-        )
+        return Durations(self.count[slots], self.mean[slots], self.square[slots], self.longest[slots], self.odd[slots])
 
     def _put_runs(self, slots: I64, runs: Durations) -> None:
         self.count[slots], self.mean[slots], self.square[slots] = runs.count, runs.mean, runs.square

@@ -6,6 +6,7 @@ written with all their digits: a payload's floats are the engine's to the last b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -155,6 +156,15 @@ def encode(prefix: str, group: str, outcome: Outcome, names: Names) -> list[Mess
             row = rows[incident.stream]
             messages += _of_incident(prefix, group, incident, epochs[row], seqs[row])
     return messages
+
+
+def encode_silence(prefix: str, group: str, incidents: Sequence[Incident]) -> list[Message]:
+    """The messages that tell the incidents of streams that sent nothing: of the frames that did not come."""
+    found = []
+    for incident in incidents:
+        seq = int(incident.id.rpartition("-")[2])  # where it begins there is no frame yet
+        found += _of_incident(prefix, group, incident, incident.start, seq)
+    return found
 
 
 def status(prefix: str, state: Literal["online", "offline"], *, version: str, time: float) -> Message:

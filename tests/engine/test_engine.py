@@ -442,7 +442,7 @@ def test_missing_values_are_masked_and_never_filled():
         assert not getattr(engine.recent, name)[0, 3:6, 1].any()
     assert np.isnan(engine.recent.residual[0, 3:6, :, 1]).all()
     np.testing.assert_array_equal(outcomes[5].experts[0, 0, :, 1], np.full(3, values[2, 1]))
-    assert outcomes[4].channel_score[0, 1] == 0.0, "what is not there is not strange"
+    assert outcomes[4].channel_score[0, 1] < 0.01, "what is not there for a moment is hardly strange"
     assert engine.scale.seen[0].tolist() == [8, 5]
 
 
