@@ -21,6 +21,7 @@ FEW_FACTOR = 10.0  # more, by the number of lengths seen
 MEMORY = 2000.0  # lengths: forgetting of mean and spread
 LASTS = 300.0  # times its own length is a longest one remembered (to 1/e) ...
 LASTS_UNITS = 100_000.0  # ... and so many units more
+TINY = 1e-300  # so that nothing is divided by 0
 MOST = 1e6  # lengths counted
 
 
@@ -85,7 +86,13 @@ class Durations:
             odd=odd,
         )
 
+    def begin_anew(self, where: Bool) -> Durations:
+        """The same, but in some places nothing was seen that is usual; what was longest is only not unheard of."""
+        kept = np.where(where, 0.0, 1.0)
+        odd = np.where(where, np.maximum(self.longest, self.odd), self.odd)
+        return Durations(kept * self.count, kept * self.mean, kept * self.square, kept * self.longest, odd)
+
     def _fade(self, length: F64, passed: F64 | float, unit: F64 | float) -> F64:
         """A length that was remembered for a while more."""
         lasts = LASTS * length + LASTS_UNITS * unit
-        return length * np.maximum(1.0 - passed / np.maximum(lasts, 1e-300), 0.0)
+        return length * lasts / np.maximum(lasts + passed, TINY)

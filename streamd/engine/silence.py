@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamd.engine.durations import Durations
+from streamd.engine.durations import FEWEST, Durations
 from streamd.engine.rows import Rows, column
 from streamd.records import F64, I64, Bool
 
@@ -21,6 +21,7 @@ BELOW = 0.99  # of the line
 RESOLUTION = 0.01  # of its usual change (geometric mean): a channel that moves by less stands still ...
 SURE = 20.0  # ... once so many changes were seen; before, and where changes are steps, it takes the same value
 MEMORY = 1000.0  # changes: forgetting of the usual one
+SHORTEST_S = 1e-6  # of a line for gaps
 POOL_FACTOR = 30.0  # times the usual patience of the group, where a stream has only been heard once
 
 
@@ -68,7 +69,9 @@ class Silence(Rows):
         ratio = np.where(self.accepted[slots] & ~now.ended, 0.0, now.run / self._of_runs(slots).line(1.0))
         warm = self.frames[slots] >= WARM_FRAMES
         ratio = np.where(warm[:, None, None], ratio, np.minimum(ratio, BELOW))
-        gap_ratio = np.where(np.isfinite(gap), gap, 0.0) / self._gap_line(slots)
+        usual = self.gap_mean[slots]
+        more = np.maximum(np.where(np.isfinite(gap), gap, 0.0) - usual, 0.0)
+        gap_ratio = more / (self._gap_line(slots) - usual)
         worst: F64 = np.maximum(ratio.max(axis=1), gap_ratio[:, None])
         return np.where(worst > 1.0, 1.0 + np.log(np.maximum(worst, 1.0)), worst * worst)
 
@@ -91,10 +94,13 @@ class Silence(Rows):
         base = self.base[slots]
         self.base[slots] = np.where(now.moved | (now.here & np.isnan(base)), values, base)
 
-        known = np.isfinite(gap)
+        known = np.isfinite(gap) & (gap > 0.0)
         length = np.where(known, gap, 0.0)
-        gaps = self._of_gaps(slots)
-        self._put_gaps(slots, gaps.learn(length, known, length >= self._gap_line(slots), trust, length, gaps.mean))
+        gaps, line = self._of_gaps(slots), self._gap_line(slots)
+        # the first gaps were no measure of those that follow: an outage, or a device that was tried out
+        young = known & (gaps.count < SURE) & (gaps.odd == 0.0) & (length < gaps.mean / FEWEST)
+        gaps = gaps.begin_anew(young)
+        self._put_gaps(slots, gaps.learn(length, known, (length >= line) & ~young, trust, length, gaps.mean))
         self.frames[slots] += 1.0
         self.silent[slots] = False
 
@@ -137,7 +143,7 @@ class Silence(Rows):
 
     def _gap_line(self, slots: I64) -> F64:
         gaps = self._of_gaps(slots)
-        return gaps.line(gaps.mean)
+        return np.maximum(gaps.line(gaps.mean), SHORTEST_S)
 
     def _of_runs(self, slots: I64) -> Durations:
         return Durations(self.count[slots], self.mean[slots], self.square[slots], self.longest[slots], self.odd[slots])
