@@ -16,6 +16,7 @@ FEW = 5  # messages, before which it is not known how a stream's come
 YOUNG_S = 600.0  # is waited at least for one of which it is not known
 ARRIVALS = 3.0  # longest times between two messages that are waited at least
 FADE = 0.97  # of the longest, per message
+ROOM = 64  # turns that are kept, although they are passed over
 
 
 @dataclass(slots=True)
@@ -99,6 +100,9 @@ class Watch:
     def _put(self, stream: str, one: _Stream, turn: float) -> None:
         one.turn = turn
         heapq.heappush(self._turns, (turn, stream))
+        if len(self._turns) > 2 * len(self._streams) + ROOM:
+            self._turns = [(one.turn, name) for name, one in self._streams.items() if one.turn < math.inf]
+            heapq.heapify(self._turns)
 
     def _due(self, one: _Stream) -> float:
         patience = max(one.patience, ARRIVALS * one.longest, YOUNG_S if one.messages < FEW else 0.0)
