@@ -112,8 +112,8 @@ class Worker:
         self._looked = self._clock()
         self._watch = Watch(self._looked)
         self._answered = False  # the broker is there, and all that it had sent before it was asked is here
-        silent = engine.silent()
-        heard = [stream for stream in engine.slots.names if stream not in set(silent)]
+        silent = set(engine.silent())
+        heard = [stream for stream in engine.streams if stream not in silent]
         self._watch.begin(heard, engine.patience(heard).tolist())
         self._watch.tell(silent)
         self._wake = asyncio.Event()

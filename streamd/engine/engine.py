@@ -106,6 +106,11 @@ class Engine:
         """Streams in memory."""
         return len(self.slots)
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.slots.names)
+
     def absent(self, streams: Iterable[str]) -> list[str]:
         """Which of these are not in memory: never seen, or spilled."""
         return [stream for stream in streams if stream not in self.slots]

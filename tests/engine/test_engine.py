@@ -17,7 +17,7 @@ from streamd.engine.experts import CORRECTED
 from streamd.engine.learner import InlineTrainer
 from streamd.engine.score import WARM_FRAMES
 from streamd.model import network
-from streamd.records import Batch, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from streamd.records import Batch, Freeze, Outcome, Reset, Silent, Stretch, Thaw, Widen
 from tests.engine.runs import SETTINGS, STREAMS, Plant, bits, outcome_bits, small_engine, state, with_training
 
 WITHOUT_TRAINING = with_training(enabled=False)
@@ -701,3 +701,67 @@ def test_outcomes_share_no_memory_with_the_state():
     arrays, _ = engine.state_dict()
     for array in arrays.values():
         assert not any(np.shares_memory(array, value) for value in held)
+
+
+# --- silence ---
+
+
+def states(outcomes):
+    return [(one.id, one.state) for outcome in outcomes for one in outcome.incidents]
+
+
+def test_a_channel_that_sticks_raises_an_incident_that_blames_it_until_it_moves():
+    values = noise(900)
+    values[500:600, 1] = values[499, 1]
+    outcomes = one_stream(small_engine(WITHOUT_TRAINING), values)
+    ((raised, began), (cleared, ended)) = [
+        (one, n)
+        for n, outcome in enumerate(outcomes)
+        for one in outcome.incidents
+        if one.state in ("raised", "cleared") and n >= 400
+    ]
+    assert (raised.state, cleared.state) == ("raised", "cleared")
+    assert 510 <= began <= 520
+    assert 600 <= ended <= 610
+    assert cleared.channels["b"] > 0.8
+
+
+def test_a_silent_stream_has_an_incident_from_when_its_frame_was_due_to_its_next_frame():
+    engine = small_engine(WITHOUT_TRAINING)
+    one_stream(engine, noise(100))
+    (raised,) = engine.command(Silent(("s", "nobody")))
+    assert (raised.id, raised.state, raised.start, raised.end) == ("s-100", "raised", 6000.0, None)
+    assert raised.channels == {"a": 0.5, "b": 0.5}
+    assert engine.silent() == ["s"]
+    assert engine.command(Silent(("s",))) == ()  # once is enough
+    outcomes = one_stream(engine, noise(40), start=150)
+    assert states(outcomes) == [("s-100", "cleared")]
+    assert outcomes[0].incidents[0].end == 150 * 60.0
+    assert outcomes[0].score[0] >= 1.0  # as in a backtest, where nobody has told of the gap before
+    assert engine.silent() == []
+
+
+def test_a_gap_of_which_nobody_has_told_raises_an_incident_at_its_end():
+    engine = small_engine(WITHOUT_TRAINING)
+    outcomes = one_stream(engine, noise(100)) + one_stream(engine, noise(40), start=150)
+    assert states(outcomes) == [("s-100", "raised"), ("s-100", "cleared")]
+
+
+def test_a_disturbed_stream_that_falls_silent_keeps_its_incident():
+    engine = small_engine(WITHOUT_TRAINING)
+    values = noise(600)
+    values[590:] = 500.0
+    outcomes = one_stream(engine, values)
+    assert engine.incidents.open[0]
+    assert engine.command(Silent(("s",))) == ()
+    assert engine.silent() == ["s"]
+    assert states(outcomes)[-1][0] == "s-590"
+    assert ("s-590", "cleared") in states(one_stream(engine, noise(200, seed=2), start=600))
+
+
+def test_patience_is_asked_by_name_and_without_end_for_a_stranger():
+    engine = small_engine(WITHOUT_TRAINING)
+    one_stream(engine, noise(100))
+    patience = engine.patience(["nobody", "s"])
+    assert patience[0] == np.inf
+    assert 10 * 60.0 < patience[1] < 20 * 60.0

@@ -108,3 +108,20 @@ def test_an_open_incident_goes_on_in_a_loaded_state():
     other.load_state_dict({name: array.copy() for name, array in one.state_dict().items()})
     rest = [0.2] * CALM_FRAMES
     assert run(rest, other, start=3) == run(rest, one, start=3) != []
+
+
+def test_a_stream_that_falls_silent_has_an_incident_whose_blame_is_equal_until_it_is_heard():
+    incidents = Incidents({"C": 2}, slots=1)
+    raised = incidents.fall_silent(0, "s", CHANNELS, 5, 50.0)
+    assert (raised.id, raised.state, raised.start, raised.peak, raised.score) == ("s-5", "raised", 50.0, 50.0, 1.0)
+    assert raised.channels == {"a": 0.5, "b": 0.5}
+    cleared = incidents.hear_again(0, "s", CHANNELS, 90.0)
+    assert (cleared.id, cleared.state, cleared.start, cleared.end) == ("s-5", "cleared", 50.0, 90.0)
+    assert run([0.1] * 20, incidents) == []
+
+
+def test_a_disturbed_stream_that_falls_silent_keeps_its_incident():
+    incidents = Incidents({"C": 2}, slots=1)
+    run([1.5], incidents)
+    assert incidents.fall_silent(0, "s", CHANNELS, 1, 50.0) is None
+    assert states(run([0.1] * CALM_FRAMES, incidents, start=1)) == [(CALM_FRAMES, "cleared")]

@@ -115,6 +115,10 @@ class Machine:
     def waits(self) -> bool:
         return self.core.job is not None and self.core.frames >= self.core.install_at
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return tuple(self.rows)
+
     def absent(self, streams: Iterable[str]) -> list[str]:
         return [stream for stream in streams if stream not in self.rows]
 
