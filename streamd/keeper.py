@@ -194,6 +194,24 @@ class Keeper:
         self._urgent = True
         self._changed.set()
 
+    @property
+    def deaf(self) -> bool:
+        """Nothing can be heard: there is no connection, or no message is let go, so that no other comes."""
+        return not self._link.connected or bool(self.failing)
+
+    @property
+    def behind(self) -> bool:
+        """There is more that was sent, here or at the broker, than was handed out."""
+        return not self._link.dry or self._link.held >= self._pace.window
+
+    def ask(self, answered: Callable[[], None]) -> None:
+        """Have a call made when the broker has answered, behind all that it had sent: what is heard then is all.
+
+        No call is made where the connection ends before, or is busy with another question: ask again.
+        """
+        if not self._link.fenced:
+            self._link.fence(answered)
+
     def unpublished(self) -> list[Message]:
         """Incidents that wait for their commit."""
         return [message for waiting in self._waiting for message in waiting.messages]

@@ -47,6 +47,9 @@ apply_seconds = Histogram(
 
 # --- engine ---
 streams = Gauge("streamd_streams", "Streams known.", ["group"], registry=registry)
+streams_silent = Gauge(
+    "streamd_streams_silent", "Streams that nothing was heard of for too long.", ["group"], registry=registry
+)
 streams_warming = Gauge(
     "streamd_streams_warming",
     "Streams whose score is not calibrated yet, of those heard since the start.",

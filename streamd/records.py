@@ -68,6 +68,12 @@ class Stretch(msgspec.Struct, frozen=True, tag="stretch"):
     factor: float
 
 
+class Silent(msgspec.Struct, frozen=True, tag="silent"):
+    """Nothing has been heard of streams for longer than is usual for each: they are silent until their next frame."""
+
+    streams: tuple[str, ...]
+
+
 class Marks(msgspec.Struct, frozen=True, tag="marks"):
     """Messages that are dealt with, and may come again all the same: [packet id, checksum] each. Moves no engine.
 
@@ -77,8 +83,18 @@ class Marks(msgspec.Struct, frozen=True, tag="marks"):
     messages: tuple[tuple[int, int], ...]
 
 
-Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch
+Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch | Silent
 Record: TypeAlias = Batch | Command | Marks  # what the journal holds
+
+
+def named(command: Command) -> tuple[str, ...]:
+    """The streams that a command names, and finds only if they are in memory."""
+    match command:
+        case Silent(streams):
+            return streams
+        case Reset(str() as stream):
+            return (stream,)
+    return ()
 
 
 class Expected(msgspec.Struct, frozen=True):

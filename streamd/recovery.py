@@ -28,7 +28,7 @@ from streamd.engine.migrate import migrate
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
-from streamd.records import Batch, Marks, Reset
+from streamd.records import Batch, Marks, named
 from streamd.residency import Residency
 from streamd.store import checkpoint, codec, folders
 from streamd.store.checkpoint import Checkpoint
@@ -251,9 +251,11 @@ async def replay(
             continue
         residency = residencies[entry.group]
         if not isinstance(record, Batch):
-            if isinstance(record, Reset) and record.stream is not None:
-                await residency.bring([record.stream])
-            engine.command(record)
+            await residency.bring(named(record))
+            incidents = engine.command(record)
+            if entry.position > published:
+                messages += outcomes.encode_silence(prefix, entry.group, incidents)
+            await residency.make_room(entry.position)
             continue
         await residency.bring(record.streams)
         outcome = engine.apply(record)

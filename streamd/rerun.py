@@ -23,7 +23,7 @@ from streamd.config import Group
 from streamd.differences import Difference, of_group, of_streams
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
-from streamd.records import Batch, Marks, Reset
+from streamd.records import Batch, Marks, named
 from streamd.recovery import RECORDS_PER_TURN
 from streamd.residency import Residency
 from streamd.store import checkpoint, codec
@@ -236,11 +236,7 @@ def _moves(entries: Iterator[Entry]) -> _Moves:
         record = codec.decode(entry.record)
         if isinstance(record, Marks):
             continue
-        streams: tuple[str, ...] = ()
-        if isinstance(record, Batch):
-            streams = record.streams
-        elif isinstance(record, Reset) and record.stream is not None:
-            streams = (record.stream,)
+        streams = record.streams if isinstance(record, Batch) else named(record)
         for stream in (None, *streams):
             first, _ = moves.get((entry.group, stream), (entry.position, 0))
             moves[entry.group, stream] = first, entry.position

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from streamd import metrics
@@ -19,12 +20,17 @@ from streamd.engine.engine import Engine
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
-from streamd.records import Batch, Command, Outcome, Reading, Record, Reset, Stretch
+from streamd.records import Batch, Command, Incident, Outcome, Reading, Record, Silent, Stretch, named
 from streamd.residency import Residency
+from streamd.watch import Watch
 from streamd.wire import outcomes
 from streamd.wire.messages import Message
 
 log = logging.getLogger("streamd.worker")
+
+LOOK_S = 2.0  # between two looks who has fallen silent
+LATE_S = 10.0  # a look so much later than that: the process stood still, and heard nobody
+AT_ONCE = 256  # streams that one command tells to be silent
 
 
 class Outlet(Protocol):
@@ -46,6 +52,17 @@ class Outlet(Protocol):
     def done(self, ticket: int, *, timeless: bool = False) -> None:
         """All that a message brought is applied; `timeless`: its readings carried no time."""
 
+    @property
+    def deaf(self) -> bool:
+        """Nothing can be heard of any stream."""
+
+    @property
+    def behind(self) -> bool:
+        """Not all that was sent has been handed out."""
+
+    def ask(self, answered: Callable[[], None]) -> None:
+        """Have a call made when all that the broker had sent by now is here; it may never be made."""
+
 
 class Worker:
     """Applies what arrives for one group.
@@ -59,6 +76,7 @@ class Worker:
         residency: brings streams into memory, and lets them leave.
         prefix: of the topics.
         stream_series: how many streams of all get a series of their own.
+        clock: s, only ever goes on; None: the system's.
     """
 
     def __init__(
@@ -72,6 +90,7 @@ class Worker:
         *,
         prefix: str,
         stream_series: int,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self.name = name
         self.engine = engine
@@ -89,6 +108,14 @@ class Worker:
         self._open: dict[int, int] = {}  # ticket -> readings of the message that are not dealt with
         self._timeless: set[int] = set()  # of these tickets, those whose readings carry no time
         self._inside: set[int] = set()  # of those, the ones of which some readings are applied and some are not
+        self._clock = clock or time.monotonic
+        self._looked = self._clock()
+        self._watch = Watch(self._looked)
+        self._answered = False  # the broker is there, and all that it had sent before it was asked is here
+        silent = set(engine.silent())
+        heard = [stream for stream in engine.streams if stream not in silent]
+        self._watch.begin(heard, engine.patience(heard).tolist())
+        self._watch.tell(silent)
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -102,11 +129,17 @@ class Worker:
         await self._residency.bring({reading.stream for reading in readings})
         join = joined if source.join is None else source.join
         taken = 0
+        heard = set()
         for reading in readings:
             refusal = self._align.push(reading, arrival, ticket, source.join_s if join else None)
             metrics.readings.labels(self.name, refusal or "taken").inc()
-            taken += refusal is None
+            if refusal is None:
+                taken += 1
+                heard.add(reading.stream)
         if taken:
+            now = self._clock()
+            for stream in heard:
+                self._watch.hear(stream, now)
             self._open[ticket] = taken
             if any(reading.time is None for reading in readings):
                 self._timeless.add(ticket)
@@ -118,8 +151,7 @@ class Worker:
     async def command(self, command: Command) -> None:
         """Carry out a command after everything that came before it."""
         await self._idle.wait()
-        if isinstance(command, Reset) and command.stream is not None:
-            await self._residency.bring([command.stream])
+        await self._residency.bring(named(command))
         self._carry_out(command)
         log.info("action=command group=%s command=%s", self.name, type(command).__name__.lower())
 
@@ -129,6 +161,9 @@ class Worker:
             await self._apply_all()
             for stream in await self._residency.make_room(self._outlet.position):
                 self._align.forget(stream)
+            if self._align.waiting:
+                continue
+            await self.look()
             if self._align.waiting:
                 continue
             self._idle.set()
@@ -141,11 +176,45 @@ class Worker:
         self._stopping = True
         self._wake.set()
 
+    async def look(self) -> None:
+        """Tell which streams have fallen silent, if it is time to look, and if all that was sent has been heard."""
+        now = self._clock()
+        if now - self._looked < LOOK_S and not self._answered:
+            return
+        late = now - self._looked >= LOOK_S + LATE_S
+        self._looked = now
+        answered, self._answered = self._answered, False
+        if late or self._outlet.deaf:
+            self._watch.restart(now)
+        elif not self._outlet.behind and (overdue := self._watch.overdue(now)):
+            if answered:
+                await self._tell_silent(overdue[:AT_ONCE])
+            else:
+                # a dead connection looks like streams that say nothing
+                self._outlet.ask(self._on_answer)
+        metrics.streams_silent.labels(self.name).set(len(self._watch.silent))
+
+    def _on_answer(self) -> None:
+        self._answered = True
+        self._wake.set()
+
+    async def _tell_silent(self, streams: list[str]) -> None:
+        await self._residency.bring(streams)
+        still = set(self._watch.overdue(self._clock()))  # those that were not heard meanwhile
+        command = Silent(tuple(stream for stream in streams if stream in still))
+        if command.streams:
+            self._carry_out(command)
+            self._watch.tell(command.streams)
+            log.warning(
+                "action=silent group=%s streams=%d first=%s", self.name, len(command.streams), command.streams[0]
+            )
+
     async def _sleep(self) -> None:
         """Until something is taken in, or a frame has waited long enough for its parts."""
         deadline = self._align.deadline()
+        limit_s = LOOK_S if deadline is None else min(max(deadline - time.time(), 0.0), LOOK_S)
         try:
-            async with asyncio.timeout(None if deadline is None else max(deadline - time.time(), 0.0)):
+            async with asyncio.timeout(limit_s):
                 await self._wake.wait()
         except TimeoutError:
             pass
@@ -180,6 +249,8 @@ class Worker:
         metrics.batch_size.labels(self.name).observe(len(batch))
         for message in outcomes.encode(self._prefix, self.name, outcome, self._names):
             self._outlet.publish(message)
+        for stream, patience in zip(batch.streams, self.engine.patience(batch.streams).tolist(), strict=True):
+            self._watch.wait_for(stream, patience)
         now = time.time()
         for arrival in work.arrivals.tolist():
             metrics.latency.observe(now - arrival)
@@ -190,7 +261,10 @@ class Worker:
 
     def _carry_out(self, command: Command) -> None:
         self._outlet.note(self.name, command)
-        self.engine.command(command)
+        incidents = self.engine.command(command)
+        for message in outcomes.encode_silence(self._prefix, self.name, incidents):
+            self._outlet.publish(message)
+        self._count_incidents(incidents)
 
     def _let_go(self, ticket: int) -> None:
         left = self._open[ticket] - 1
@@ -217,14 +291,8 @@ class Worker:
             else:
                 self._warming.discard(stream)
         metrics.streams_warming.labels(name).set(len(self._warming))
-        for incident in outcome.incidents:
-            if incident.streams:
-                metrics.group_incidents.labels(name, incident.state).inc()
-            else:
-                metrics.incidents.labels(name, incident.state).inc()
         metrics.alarm_rate.labels(name).set(outcome.alarm_rate)
-        if outcome.incidents:
-            self._count_open()
+        self._count_incidents(outcome.incidents)
         for report in outcome.reports:
             metrics.candidates.labels(name, report.reason).inc()
             metrics.training_steps.labels(name).inc(report.steps)
@@ -238,6 +306,15 @@ class Worker:
                     self._series_left -= 1
                     self._series.add(stream)
                 metrics.stream_score.labels(name, stream).set(score)
+
+    def _count_incidents(self, incidents: Sequence[Incident]) -> None:
+        for incident in incidents:
+            if incident.streams:
+                metrics.group_incidents.labels(self.name, incident.state).inc()
+            else:
+                metrics.incidents.labels(self.name, incident.state).inc()
+        if incidents:
+            self._count_open()
 
     def _count_open(self) -> None:
         # counted anew each time: a restart begins with those that were open, and streams leave memory with theirs

@@ -12,7 +12,7 @@ import msgspec
 from streamd.config import Group
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
-from streamd.records import Batch, Record, Reset
+from streamd.records import Batch, Marks, Record, named
 from streamd.residency import Residency
 from streamd.store import checkpoint, codec, folders
 from streamd.store.checkpoint import Checkpoint
@@ -51,8 +51,8 @@ class StateFolder:
                 await self.residency.bring(record.streams)
                 self.engine.apply(record)
             else:
-                if isinstance(record, Reset) and record.stream is not None:
-                    await self.residency.bring([record.stream])
+                assert not isinstance(record, Marks)
+                await self.residency.bring(named(record))
                 self.engine.command(record)
             if self.position % room_every == 0:
                 await self.residency.make_room(self.position)

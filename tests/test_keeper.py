@@ -575,3 +575,53 @@ def test_the_loss_of_the_session_is_told_once_even_if_the_disk_refuses() -> None
         assert told == [True]
 
     live(body)
+
+
+# --- who can be heard ---
+
+
+def test_nothing_can_be_heard_without_a_connection_or_while_the_disk_refuses() -> None:
+    async def body() -> None:
+        bench = Bench()
+        async with bench.running():
+            assert not bench.keeper.deaf
+            bench.link.connected = False
+            assert bench.keeper.deaf
+            bench.link.connected = True
+            bench.journal.refuses = True
+            bench.keeper.note("g", BATCH)
+            await asyncio.sleep(2 * COMMIT_S)
+            assert bench.keeper.deaf
+            bench.journal.refuses = False
+            await asyncio.sleep(RETRY_S[1])
+            assert not bench.keeper.deaf
+
+    live(body)
+
+
+def test_it_is_behind_while_messages_wait_here_or_may_wait_at_the_broker() -> None:
+    async def body() -> None:
+        bench = Bench()
+        assert not bench.keeper.behind
+        bench.link.dry = False
+        assert bench.keeper.behind
+        bench.link.dry, bench.link.held = True, SMALLEST_WINDOW
+        assert bench.keeper.behind
+        bench.link.held = SMALLEST_WINDOW - 1
+        assert not bench.keeper.behind
+
+    live(body)
+
+
+def test_a_question_is_asked_by_a_fence_one_at_a_time() -> None:
+    async def body() -> None:
+        bench = Bench()
+        bench.link.answers = False
+        answers: list[int] = []
+        bench.keeper.ask(lambda: answers.append(1))
+        bench.keeper.ask(lambda: answers.append(2))
+        assert answers == []
+        bench.link.answer()
+        assert answers == [1]
+
+    live(body)

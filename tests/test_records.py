@@ -17,12 +17,14 @@ from streamd.records import (
     Reading,
     Report,
     Reset,
+    Silent,
     Stretch,
     Thaw,
     Widen,
+    named,
 )
 
-COMMANDS = [Widen(("flow", "pressure")), Reset("p1"), Reset(), Freeze(), Thaw(), Stretch(1.5)]
+COMMANDS = [Widen(("flow", "pressure")), Reset("p1"), Reset(), Freeze(), Thaw(), Stretch(1.5), Silent(("p1", "p2"))]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: str(command))
@@ -39,6 +41,13 @@ def test_a_command_nobody_knows_is_refused() -> None:
 
 def test_a_reset_of_all_and_of_one_stream_differ() -> None:
     assert Reset() == Reset(None) != Reset("p1")
+
+
+def test_commands_tell_which_streams_they_find_only_in_memory() -> None:
+    found = {type(command): named(command) for command in COMMANDS if command != Reset()}
+    assert found.pop(Reset) == ("p1",)
+    assert found.pop(Silent) == ("p1", "p2")
+    assert set(found.values()) == {()} == {named(Reset())}
 
 
 def test_a_batch_is_as_long_as_its_streams() -> None:

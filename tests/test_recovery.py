@@ -14,7 +14,7 @@ from streamd.config import Config, ConfigError, Group, Source, State
 from streamd.edge.disk import Disk
 from streamd.edge.training import TrainingThread
 from streamd.model.training import Candidate, Job, train
-from streamd.records import Marks
+from streamd.records import Marks, Silent
 from streamd.recovery import State as Found
 from streamd.recovery import recover, unsent
 from streamd.store import codec, folders
@@ -123,6 +123,22 @@ def test_outcomes_that_may_not_have_gone_out_are_given_again_with_their_number(t
     given = [(message.topic, json.loads(message.payload)["seq"]) for message in found.again if message.kind == "score"]
     seqs = [sum(stream in batch.streams for batch in batches) - 1 for stream in last.streams]
     assert given == [(f"streamd/pumps/{stream}/score", seq) for stream, seq in zip(last.streams, seqs, strict=True)]
+
+
+@pytest.mark.parametrize("published", [20, 21])
+def test_a_silence_that_may_not_have_been_told_is_told_again_and_lasts(tmp_path: Path, published: int) -> None:
+    daemon = StateFolder(tmp_path)
+    daemon.apply(Plant(1).batches(20))
+    stream = daemon.engine.slots.names[0]
+    seq = int(daemon.engine.timing.seq[0])
+    daemon.journal.commit([Entry(21, "pumps", codec.encode(Silent((stream,))))], published=published)
+    daemon.close()
+    *_, found = recovered(tmp_path)
+    told = [json.loads(message.payload) for message in found.again]
+    wanted = [] if published == 21 else [(f"{stream}-{seq}", "raised", seq)]
+    assert [(one["id"], one["state"], one["seq"]) for one in told] == wanted
+    assert found.engines["pumps"].silent() == [stream]
+    assert found.engines["pumps"].command(Silent((stream,))) == ()
 
 
 def test_marks_of_messages_come_back_from_the_journal(tmp_path: Path) -> None:

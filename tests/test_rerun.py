@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from streamd import rerun as module
-from streamd.records import Array, Freeze, Reset, Stretch, Thaw
+from streamd.records import Array, Freeze, Reset, Silent, Stretch, Thaw
 from streamd.rerun import Comparison, RerunError, rerun
 from streamd.store import checkpoint, folders, lock
 from streamd.store.checkpoint import Checkpoint
@@ -59,6 +59,14 @@ def test_the_journal_gives_the_newest_checkpoint_again_bit_for_bit(state: StateF
     found = rerun(state.folder)
     arrays, _ = state.engine.state_dict()
     assert found == Comparison(begin=40, end=87, records=47, arrays=len(arrays), streams=6, findings=())
+
+
+def test_a_silence_told_of_streams_on_the_disk_is_the_same_again(state: StateFolder) -> None:
+    state.apply([Silent(("s0", "s1", "s2", "s3", "s4", "s5"))])
+    state.checkpoint()
+    assert state.engine.silence.silent.any()
+    found = rerun(state.folder)
+    assert (found.end, found.records, found.findings) == (88, 48, ())
 
 
 def test_records_beyond_the_newest_checkpoint_are_not_applied(state: StateFolder) -> None:

@@ -21,10 +21,10 @@ from streamd.edge.budget import Budget
 from streamd.engine.align import _Lane
 from streamd.engine.engine import Engine
 from streamd.model.training import Candidate, Job, train
-from streamd.records import Batch, Freeze, Incident, Outcome, Reading, Record, Reset, Stretch, Widen
+from streamd.records import Batch, Freeze, Incident, Outcome, Reading, Record, Reset, Silent, Stretch, Widen
 from streamd.residency import Residency
 from streamd.wire.messages import Message
-from streamd.worker import Worker
+from streamd.worker import LATE_S, LOOK_S, Worker
 
 LIMIT_S = 20.0  # only a broken test waits so long
 GROUP = "workers"
@@ -75,6 +75,9 @@ class Outlet:
         self.records: list[Record] = []
         self.said: list[tuple[str, Any]] = []
         self.inside_after: list[bool] = []  # each record: a message without times is applied in part
+        self.deaf = self.behind = False
+        self.answers = True  # what it is asked, at once
+        self.asked = 0
         self._changed = asyncio.Event()
 
     def note(self, group: str, record: Record) -> int:
@@ -93,6 +96,11 @@ class Outlet:
 
     def done(self, ticket: int, *, timeless: bool = False) -> None:
         self._say("done", (ticket, timeless))
+
+    def ask(self, answered: Callable[[], None]) -> None:
+        self.asked += 1
+        if self.answers:
+            answered()
 
     @property
     def batches(self) -> list[Batch]:
@@ -146,20 +154,23 @@ class Bench:
         self.outlet, self.trainer = Outlet(), Trainer()
         self.engine = Engine(settings, self.trainer)
         self._with = budget or Budget(1.0), series, resident
+        self.now = 0.0  # s, by the worker's clock
         self.work()
 
     def work(self) -> None:
         """Begin with the engine as it is."""
         budget, series, resident = self._with
+        self.shelf = getattr(self, "shelf", None) or Shelf()
         self.worker = Worker(
             GROUP,
             self.engine,
             self.trainer,  # type: ignore[arg-type]
             budget,
             self.outlet,
-            Residency(GROUP, self.engine, Shelf(), at_once, resident),
+            Residency(GROUP, self.engine, self.shelf, at_once, resident),
             prefix="streamd",
             stream_series=series,
+            clock=lambda: self.now,
         )
 
     async def take(
@@ -555,6 +566,172 @@ def test_what_is_known_of_a_stream_to_order_its_readings_leaves_memory_with_it()
         gc.collect()
         kept = sum(type(each) is _Lane for each in gc.get_objects())
         assert kept <= 20
+
+    run(body())
+
+
+# --- silence ---
+
+
+async def heard(bench: Bench, *streams: str, frames: int = 60, begin: int = 0) -> None:
+    """A frame a second of each, all applied."""
+    for n in range(begin, begin + frames):
+        bench.now += 1.0
+        await bench.take(n, *(reading(n, stream) for stream in streams))
+        await bench.outlet.until(lambda: not bench.worker._align.waiting)
+        await bench.worker.look()
+
+
+async def pass_by(bench: Bench, seconds: float) -> None:
+    """Time goes on, with a look every few seconds as in life."""
+    end = bench.now + seconds
+    while bench.now < end:
+        bench.now += LOOK_S
+        for _ in range(2):  # the second one after the broker's answer
+            await bench.worker.look()
+
+
+def silences(bench: Bench) -> list[Silent]:
+    return [record for record in bench.outlet.records if isinstance(record, Silent)]
+
+
+def told(bench: Bench) -> list[tuple[str, str]]:
+    return [(one["id"], one["state"]) for one in bench.outlet.published("incident")]
+
+
+def test_a_stream_that_stops_is_told_once_and_cleared_by_its_next_frame() -> None:
+    async def body() -> None:
+        bench = Bench()
+        async with bench.running():
+            await heard(bench, "p1", "p2")
+            await heard(bench, "p2", begin=60, frames=30)
+            await pass_by(bench, LOOK_S)
+            assert silences(bench) == [Silent(("p1",))]
+            assert count("streams_silent") == count("incidents_open") == 1
+            (raised,) = bench.outlet.published("incident")
+            assert (raised["id"], raised["state"], raised["seq"]) == ("p1-60", "raised", 60)
+            assert raised["start_epoch"] == NOW + 60  # when its next frame was due
+            assert raised["channels"] == {"flow": 0.5, "pressure": 0.5}
+            await heard(bench, "p2", begin=90, frames=30)
+            await heard(bench, "p1", "p2", begin=120, frames=1)
+            assert told(bench) == [("p1-60", "raised"), ("p1-60", "cleared")]
+            assert bench.outlet.published("incident")[-1]["end_epoch"] == NOW + 120
+            await pass_by(bench, LOOK_S)
+            assert count("streams_silent") == count("incidents_open") == 0
+
+    run(body())
+
+
+def test_the_command_is_noted_before_its_incident_is_told() -> None:
+    async def body() -> None:
+        bench = Bench()
+        async with bench.running():
+            await heard(bench, "p1")
+            at = len(bench.outlet.said)
+            await pass_by(bench, 30.0)
+        kinds = [value.kind if what == "publish" else type(value) for what, value in bench.outlet.said[at:]]
+        assert kinds == [Silent, "incident"]
+
+    run(body())
+
+
+def test_nobody_is_silent_while_nothing_can_be_heard_and_all_are_waited_for_anew_after_that() -> None:
+    async def body() -> None:
+        bench = Bench()
+        async with bench.running():
+            await heard(bench, "p1")
+            bench.outlet.deaf = True
+            await pass_by(bench, 1000.0)
+            bench.outlet.deaf = False
+            await pass_by(bench, 10.0)
+            assert silences(bench) == []
+            await pass_by(bench, 20.0)
+            assert silences(bench) == [Silent(("p1",))]
+
+    run(body())
+
+
+def test_nobody_is_silent_while_not_all_that_was_sent_has_been_heard() -> None:
+    async def body() -> None:
+        bench = Bench()
+        async with bench.running():
+            await heard(bench, "p1")
+            bench.outlet.behind = True
+            await pass_by(bench, 100.0)
+            assert silences(bench) == []
+            bench.outlet.behind = False
+            await pass_by(bench, LOOK_S)
+            assert silences(bench) == [Silent(("p1",))]
+
+    run(body())
+
+
+def test_nobody_is_silent_before_the_broker_has_shown_that_it_is_there() -> None:
+    async def body() -> None:
+        bench = Bench()
+        bench.outlet.answers = False
+        async with bench.running():
+            await heard(bench, "p1")
+            await pass_by(bench, 100.0)
+            assert silences(bench) == []
+            assert bench.outlet.asked > 10  # again and again
+            bench.outlet.answers = True
+            await pass_by(bench, LOOK_S)
+            assert silences(bench) == [Silent(("p1",))]
+
+    run(body())
+
+
+def test_nobody_is_silent_because_the_process_stood_still() -> None:
+    async def body() -> None:
+        bench = Bench()
+        async with bench.running():
+            await heard(bench, "p1")
+            await pass_by(bench, LOOK_S)
+            bench.now += LOOK_S + LATE_S
+            for _ in range(2):
+                await bench.worker.look()
+            assert silences(bench) == []
+
+    run(body())
+
+
+def test_after_a_restart_a_stream_is_waited_for_anew_and_a_silent_one_is_not_told_again() -> None:
+    async def body() -> None:
+        bench = Bench()
+        async with bench.running():
+            await heard(bench, "p1", "p2")
+            await heard(bench, "p2", begin=60, frames=30)
+            await pass_by(bench, LOOK_S)
+        assert silences(bench) == [Silent(("p1",))]
+        bench.now += 1000.0
+        bench.work()
+        async with bench.running():
+            await pass_by(bench, 500.0)
+            assert len(silences(bench)) == 1
+            assert count("streams_silent") == 1
+            await pass_by(bench, 200.0)
+            assert silences(bench)[1:] == [Silent(("p2",))]
+            assert count("streams_silent") == 2
+            await heard(bench, "p1", begin=200, frames=1)
+        assert told(bench)[-1] == ("p1-60", "cleared")
+
+    run(body())
+
+
+def test_a_stream_that_left_memory_is_told_to_be_silent_too() -> None:
+    async def body() -> None:
+        bench = Bench(resident=2)
+        async with bench.running():
+            await heard(bench, "p1")
+            for n in range(3):
+                await heard(bench, f"other-{n}", begin=60, frames=3)
+            await bench.worker.command(Freeze())  # after it has made room
+            assert bench.engine.absent(["p1"])
+            await pass_by(bench, 30.0)
+            assert silences(bench) == [Silent(("p1",))]
+            await heard(bench, "p1", begin=200, frames=1)
+        assert told(bench) == [("p1-60", "raised"), ("p1-60", "cleared")]
 
     run(body())
 

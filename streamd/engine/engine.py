@@ -28,11 +28,28 @@ from streamd.engine.rows import Rows
 from streamd.engine.rules import Rules
 from streamd.engine.scale import Scale
 from streamd.engine.score import Judge, Look
+from streamd.engine.silence import Silence
 from streamd.engine.slots import Slots, Timing
 from streamd.engine.snapshot import Snapshot
 from streamd.engine.together import Together
 from streamd.model import network
-from streamd.records import F32, F64, I64, Array, Batch, Bool, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from streamd.records import (
+    F32,
+    F64,
+    I64,
+    Array,
+    Batch,
+    Bool,
+    Command,
+    Freeze,
+    Incident,
+    Outcome,
+    Reset,
+    Silent,
+    Stretch,
+    Thaw,
+    Widen,
+)
 
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
@@ -78,6 +95,7 @@ class Engine:
         self.pool = Pool(sizes, slots=1)
         self.rules = Rules(settings.channel, self.channels)
         self.judge = Judge(sizes, settings.alarm)
+        self.silence = Silence(sizes)
         self.incidents = Incidents(sizes)
         self.together = Together()
         self.rate = AlarmRate()
@@ -94,6 +112,11 @@ class Engine:
         """Streams in memory."""
         return len(self.slots)
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(self.slots.names)
+
     def absent(self, streams: Iterable[str]) -> list[str]:
         """Which of these are not in memory: never seen, or spilled."""
         return [stream for stream in streams if stream not in self.slots]
@@ -103,8 +126,23 @@ class Engine:
         slot = self.slots.get(stream)
         return -np.inf if slot is None else float(self.timing.last_time[slot])
 
-    def command(self, command: Command) -> None:
-        """Carry out a command. One that names a stream finds it only in memory: `restore` it before."""
+    def patience(self, streams: Sequence[str]) -> F64:
+        """After so many seconds without a frame each stream is silent, [B]; inf for one that is not in memory."""
+        slots = [self.slots.get(stream) for stream in streams]
+        there = np.array([slot is not None for slot in slots], np.bool_)
+        patience = np.full(len(slots), np.inf)
+        patience[there] = self.silence.patience(np.array([slot for slot in slots if slot is not None], np.int64))
+        return patience
+
+    def silent(self) -> list[str]:
+        """The streams in memory that were said to be silent, and have sent no frame since."""
+        return [self.slots.names[slot] for slot in np.flatnonzero(self.silence.silent[: len(self.slots)]).tolist()]
+
+    def command(self, command: Command) -> tuple[Incident, ...]:
+        """Carry out a command; gives the incidents that came of it.
+
+        One that names a stream finds it only in memory: `restore` it before.
+        """
         match command:
             case Widen(channels):
                 self._widen(channels)
@@ -121,6 +159,9 @@ class Engine:
                 self.learner.frozen = False
             case Stretch(factor):
                 self.learner.stretch = factor
+            case Silent(streams):
+                return self._fall_silent(streams)
+        return ()
 
     def apply(self, batch: Batch) -> Outcome:
         """Move the state on by one batch.
@@ -139,6 +180,7 @@ class Engine:
         # with its first frame, not when it is reset: a stream that was not in memory then must not begin otherwise
         self.intervals.multiplier[slots[n == 0]] = self.pool.begin()
         self.judge.begin(slots[n == 0])
+        gap = batch.times - self.timing.last_time[slots]
         steps = self.timing.advance(slots, batch.times)
         interval = self.timing.interval[slots]
         values = np.where(np.abs(batch.values) <= LARGEST, batch.values, np.nan)
@@ -161,11 +203,12 @@ class Engine:
                 values=values,
                 expected=before + foreseen,
                 errors=errors[:, PUBLISHED],
-                silence=np.zeros_like(values),
+                silence=self.silence.parts(slots, values, gap),
             ),
             self.rules,
         )
         score, trust = judged.score, judged.trust
+        self.silence.learn(slots, values, gap, trust)
 
         usual = self.scale.step_spread(slots)
         drifted = self.drift.update(slots, self._size(errors[:, MIXED, 0] / usual[:, 0], slots))
@@ -240,6 +283,7 @@ class Engine:
             self.settings.alarm,
         )
         self.judge.accept(told.accepted)
+        self.silence.accept(told.accepted)
         self.together.hear(batch.times, interval, self.known)
         alarms = {one.stream for one in told.incidents if one.state == "raised"}
         raised = np.array([stream in alarms for stream in batch.streams])
@@ -268,6 +312,20 @@ class Engine:
             repaired=repaired,
             alarm_rate=self.rate.ratio,
         )
+
+    def _fall_silent(self, streams: Sequence[str]) -> tuple[Incident, ...]:
+        """Incidents of those of the streams that are in memory, not known to be silent, and not disturbed already."""
+        slots = np.array([slot for stream in streams if (slot := self.slots.get(stream)) is not None], np.int64)
+        slots = slots[~self.silence.silent[slots]]
+        self._about_to_change(slots)
+        self.silence.silent[slots] = True
+        # of the frames that did not come
+        due = self.timing.last_time[slots] + np.nan_to_num(self.timing.interval[slots])
+        names = [self.slots.names[slot] for slot in slots.tolist()]
+        told = self.incidents.raise_silent(slots, names, self.channels, due)
+        none = np.array([])
+        self.rate.count(len(told.incidents), none, none, self.settings.alarm.per_week)
+        return self.together.update(told, self.frames)
 
     def _size(self, errors: F64, slots: I64) -> F64:
         """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
@@ -350,6 +408,7 @@ class Engine:
             "hidden": self.hidden,
             "intervals": self.intervals,
             **self.judge.parts(),
+            "silence": self.silence,
             "incidents": self.incidents,
         }
 

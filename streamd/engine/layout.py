@@ -27,6 +27,7 @@ from streamd.engine.rows import Rows
 from streamd.engine.scale import Scale
 from streamd.engine.score import Score, vectors
 from streamd.engine.seasons import Seasons
+from streamd.engine.silence import Silence
 from streamd.engine.slots import Timing
 from streamd.model.network import Shape
 
@@ -55,6 +56,7 @@ PARTS: dict[str, type[Rows]] = {
     "whitener": Whitener,
     "tails": Tails,
     "strictness": Strictness,
+    "silence": Silence,
     "incidents": Incidents,
 }  # everything with one row per slot
 

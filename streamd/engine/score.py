@@ -23,6 +23,7 @@ from streamd.engine.rules import OUTSIDE, Rules
 from streamd.records import F64, I64, Bool
 
 TERMS: Final = ("novelty", "deviation", "surprise", "silence")
+SILENCE: Final = 3
 
 DISTRUST: Final = 0.1  # how far a frame over the alarm line is learned from
 WARM_FRAMES: Final = 300  # before that the lines are a guess, so a score stays below them
@@ -131,7 +132,8 @@ class Judge:
             )
             counted = self.whitener.measure(slots, vectors, matters[:, 1:])
             felt = self._parts(np.where(matters[:, 0], novelty, 0.0), counted, line, frames.silence, slots)
-        felt = np.where(warming[:, None, None], np.minimum(felt, UNSURE), felt)
+        young = warming[:, None] & (np.arange(len(TERMS)) != SILENCE)  # which knows by itself when it may be trusted
+        felt = np.where(young[:, :, None], np.minimum(felt, UNSURE), felt)
         outside = rules.outside(values)
         felt[:, 0] = np.where(outside, np.fmax(felt[:, 0], OUTSIDE), felt[:, 0])
 

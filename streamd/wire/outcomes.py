@@ -6,6 +6,7 @@ written with all their digits: a payload's floats are the engine's to the last b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -205,6 +206,18 @@ def group_incident(prefix: str, group: str, told: Incident, epoch: float) -> lis
     """What to publish about an incident of many streams; `epoch` is the time of the newest frame, s since the epoch."""
     payload = _GroupIncident(group=group, time=utc(epoch), epoch=epoch, streams=told.streams, **_course(told))
     return _retained(f"{prefix}/{group}/incident", _encode(payload), told)
+
+
+def encode_silence(prefix: str, group: str, incidents: Sequence[Incident]) -> list[Message]:
+    """The messages that tell the incidents of streams that sent nothing: of the frames that did not come."""
+    found: list[Message] = []
+    for told in incidents:
+        if told.streams:
+            found += group_incident(prefix, group, told, told.start)
+        else:
+            seq = int(told.id.rpartition("-")[2])  # where it begins there is no frame yet
+            found += incident(prefix, group, told, told.start, seq)
+    return found
 
 
 def status(prefix: str, state: Literal["online", "offline"], *, version: str, time: float) -> Message:

@@ -183,6 +183,12 @@ class Bystander:
             assert self._came.wait_for(there, LIMIT_S), f"no seq {seq} on {topic}"
         return self.of(topic)[-1]
 
+    def wait_for_end(self, topic: str) -> list[Any]:
+        """The payloads seen on a topic, once the last of them is empty: it took the retained one away."""
+        with self._came:
+            assert self._came.wait_for(lambda: self.of(topic)[-1:] == [None], LIMIT_S), f"no end on {topic}"
+        return self.of(topic)
+
     def of(self, topic: str) -> list[Any]:
         """The payloads seen on a topic so far, in order; None for an empty one."""
         return [json.loads(m.payload) if m.payload else None for m in list(self.messages) if m.topic == topic]

@@ -9,7 +9,7 @@ import pytest
 
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
-from streamd.records import Array, Batch, Freeze, Outcome, Record, Reset, Stretch, Thaw, Widen
+from streamd.records import Array, Batch, Freeze, Outcome, Record, Reset, Silent, Stretch, Thaw, Widen
 from tests.engine import contract
 from tests.engine.runs import SETTINGS, STREAMS, Plant, small_engine, with_training
 
@@ -21,6 +21,8 @@ def records() -> Iterator[Record]:
         match number:
             case 50:
                 yield Stretch(1.7)
+            case 55:
+                yield Silent(STREAMS[:3])
             case 60:
                 yield Reset(STREAMS[1])
             case 80:

@@ -17,7 +17,7 @@ from streamd.engine.experts import CORRECTED
 from streamd.engine.learner import InlineTrainer
 from streamd.engine.score import WARM_FRAMES
 from streamd.model import network
-from streamd.records import Batch, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from streamd.records import Batch, Freeze, Outcome, Reset, Silent, Stretch, Thaw, Widen
 from tests.engine.runs import SETTINGS, STREAMS, Plant, bits, outcome_bits, small_engine, state, with_training
 
 WITHOUT_TRAINING = with_training(enabled=False)
@@ -442,7 +442,7 @@ def test_missing_values_are_masked_and_never_filled():
         assert not getattr(engine.recent, name)[0, 3:6, 1].any()
     assert np.isnan(engine.recent.residual[0, 3:6, :, 1]).all()
     np.testing.assert_array_equal(outcomes[5].experts[0, 0, :, 1], np.full(3, values[2, 1]))
-    assert outcomes[4].channel_score[0, 1] == 0.0, "what is not there is not strange"
+    assert outcomes[4].channel_score[0, 1] < 0.01, "what is not there for a moment is hardly strange"
     assert engine.scale.seen[0].tolist() == [8, 5]
 
 
@@ -452,7 +452,7 @@ def test_a_frame_with_no_value_at_all_moves_the_state_and_judges_nothing():
     learned = engine.intervals.error_square, engine.score.judged, engine.experts.mix.loss, engine.experts.gate.judged
     kept, hidden = [array.copy() for array in learned], engine.hidden.h.copy()
     (outcome,) = one_stream(engine, [[np.nan, np.nan]], 20)
-    assert outcome.score[0] == 0.0
+    assert outcome.score[0] < 0.01  # that nothing is there for a moment is hardly strange
     assert np.isfinite(outcome.mean).all()
     for array, before in zip(learned, kept, strict=True):
         np.testing.assert_array_equal(array, before)
@@ -605,7 +605,7 @@ def test_a_quiet_hour_does_not_make_the_next_ordinary_change_strange():
     values = noise(900)
     values[400:800] = values[399]
     scores = stacked(one_stream(small_engine(WITHOUT_TRAINING), values), "score")
-    assert scores[400:].max() < 1.0
+    assert scores[800:].max() < 1.0
 
 
 # --- bad weather ---
@@ -679,7 +679,7 @@ def test_a_value_that_no_number_can_be_squared_of_counts_as_missing():
     row = 20 % engine.recent.sizes["R"]
     assert not engine.recent.seen[0, row].any()
     np.testing.assert_array_equal(engine.recent.base[0, row], noise(20)[-1])
-    assert outcome.score[0] == 0.0
+    assert outcome.score[0] < 0.01
 
 
 def test_frames_that_are_years_or_microseconds_apart_leave_finite_numbers():
@@ -842,3 +842,67 @@ def test_a_state_that_knows_nothing_of_events_is_taken_and_begins_to():
     other.load_state_dict(arrays, meta)
     told = [one for batch in batches[40:] for one in other.apply(batch).incidents if one.streams]
     assert [one.state for one in told] == ["raised", "cleared"]
+
+
+# --- silence ---
+
+
+def states(outcomes):
+    return [(one.id, one.state) for outcome in outcomes for one in outcome.incidents]
+
+
+def test_a_channel_that_sticks_raises_an_incident_that_blames_it_until_it_moves():
+    values = noise(900)
+    values[500:600, 1] = values[499, 1]
+    outcomes = one_stream(small_engine(WITHOUT_TRAINING), values)
+    ((raised, began), (cleared, ended)) = [
+        (one, n)
+        for n, outcome in enumerate(outcomes)
+        for one in outcome.incidents
+        if one.state in ("raised", "cleared") and n >= 400
+    ]
+    assert (raised.state, cleared.state) == ("raised", "cleared")
+    assert 510 <= began <= 520
+    assert 600 <= ended <= 610
+    assert cleared.channels["b"] > 0.8
+
+
+def test_a_silent_stream_has_an_incident_from_when_its_frame_was_due_to_its_next_frame():
+    engine = small_engine(WITHOUT_TRAINING)
+    one_stream(engine, noise(100))
+    (raised,) = engine.command(Silent(("s", "nobody")))
+    assert (raised.id, raised.state, raised.start, raised.end) == ("s-100", "raised", 6000.0, None)
+    assert raised.channels == {"a": 0.5, "b": 0.5}
+    assert engine.silent() == ["s"]
+    assert engine.command(Silent(("s",))) == ()  # once is enough
+    outcomes = one_stream(engine, noise(40), start=150)
+    assert states(outcomes) == [("s-100", "cleared")]
+    assert outcomes[0].incidents[0].end == 150 * 60.0
+    assert outcomes[0].score[0] >= 1.0  # as in a backtest, where nobody has told of the gap before
+    assert engine.silent() == []
+
+
+def test_a_gap_of_which_nobody_has_told_raises_an_incident_at_its_end():
+    engine = small_engine(WITHOUT_TRAINING)
+    outcomes = one_stream(engine, noise(100)) + one_stream(engine, noise(40), start=150)
+    assert states(outcomes) == [("s-100", "raised"), ("s-100", "cleared")]
+
+
+def test_a_disturbed_stream_that_falls_silent_keeps_its_incident():
+    engine = small_engine(WITHOUT_TRAINING)
+    values = noise(600)
+    values[590:] = 500.0
+    outcomes = one_stream(engine, values)
+    assert engine.incidents.open[0]
+    assert engine.command(Silent(("s",))) == ()
+    assert engine.silent() == ["s"]
+    assert states(outcomes)[-1][0] == "s-590"
+    assert ("s-590", "cleared") in states(one_stream(engine, noise(200, seed=2), start=600))
+
+
+def test_patience_is_asked_by_name_and_without_end_for_a_stranger():
+    engine = small_engine(WITHOUT_TRAINING)
+    one_stream(engine, noise(100))
+    patience = engine.patience(["nobody", "s"])
+    assert patience[0] == np.inf
+    assert 10 * 60.0 < patience[1] < 20 * 60.0

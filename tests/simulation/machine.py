@@ -20,9 +20,10 @@ import numpy as np
 from streamd.config import Group
 from streamd.edge.training import Client
 from streamd.engine.mix import EXPERTS
-from streamd.records import Batch, Command, Freeze, Incident, Outcome, Report, Reset, Stretch, Thaw, Widen
+from streamd.records import Batch, Command, Freeze, Incident, Outcome, Report, Reset, Silent, Stretch, Thaw, Widen
 from tests.simulation.clock import Clock
 
+PATIENCE_S = 300.0  # with a stream that says nothing
 EVERY, LAG = 40, 25  # frames between two jobs, and from a job to its candidate
 SLICES = 3  # that a snapshot takes
 
@@ -44,6 +45,7 @@ class Row(msgspec.Struct):
     opened: int = -1  # seq of the open incident's first frame
     start: float = 0.0
     resets: int = 0  # of all streams, when it was last looked at
+    silent: bool = False
 
 
 class Core(msgspec.Struct):
@@ -113,6 +115,10 @@ class Machine:
     def waits(self) -> bool:
         return self.core.job is not None and self.core.frames >= self.core.install_at
 
+    @property
+    def streams(self) -> tuple[str, ...]:
+        return tuple(self.rows)
+
     def absent(self, streams: Iterable[str]) -> list[str]:
         return [stream for stream in streams if stream not in self.rows]
 
@@ -120,8 +126,15 @@ class Machine:
         row = self.rows.get(stream)
         return -np.inf if row is None or row.seq == 0 else row.last_time
 
-    def command(self, command: Command) -> None:
+    def patience(self, streams: Sequence[str]) -> Any:
+        return np.array([PATIENCE_S if stream in self.rows else np.inf for stream in streams])
+
+    def silent(self) -> list[str]:
+        return [stream for stream, row in self.rows.items() if row.silent]
+
+    def command(self, command: Command) -> tuple[Incident, ...]:
         core = self.core
+        incidents: list[Incident] = []
         match command:
             case Widen(channels):
                 core.channels += tuple(name for name in channels if name not in core.channels)
@@ -139,7 +152,10 @@ class Machine:
                 core.frozen = False
             case Stretch(factor):
                 core.stretch = factor
+            case Silent(streams):
+                incidents = [one for stream in streams for one in self._silent(stream)]
         core.chain = chain(core.chain, _encode(command))
+        return tuple(incidents)
 
     def apply(self, batch: Batch) -> Outcome:
         core = self.core
@@ -153,7 +169,7 @@ class Machine:
             row = self.rows[stream]
             assert time > row.last_time, f"{stream}: {time} after {row.last_time}"
             row.chain = chain(row.chain, core.weights, struct.pack("<d", time), values.tobytes())
-            row.last_time = time
+            row.last_time, row.silent = time, False
             seqs.append(row.seq)
             heads.append(row.chain)
             incidents += self._disturbed(stream, row, time)
@@ -211,7 +227,24 @@ class Machine:
             state, end = "updated", None
         else:
             return []
-        told = Incident(
+        told = self._told(stream, row, state, end)
+        if end is not None:
+            row.opened = -1
+        return [told]
+
+    def _silent(self, stream: str) -> list[Incident]:
+        row = self.rows.get(stream)
+        if row is None or row.silent:
+            return []
+        row.silent = True
+        row.chain = chain(row.chain, b"silent")
+        if row.opened >= 0:
+            return []
+        row.opened, row.start = row.seq, row.last_time + 1.0
+        return [self._told(stream, row, "raised", None)]
+
+    def _told(self, stream: str, row: Row, state: str, end: float | None) -> Incident:
+        return Incident(
             id=f"{stream}-{row.opened}",
             stream=stream,
             state=state,  # type: ignore[arg-type]
@@ -221,9 +254,6 @@ class Machine:
             score=float(row.chain),
             channels={},
         )
-        if end is not None:
-            row.opened = -1
-        return [told]
 
     def _begin(self) -> None:
         core = self.core

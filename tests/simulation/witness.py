@@ -187,7 +187,8 @@ class Witness:
         if not isinstance(record, Batch):
             if isinstance(record, Reset) and record.stream is not None:
                 self.reset[record.stream] += 1
-            engine.command(record)
+            for message in outcomes.encode_silence(self.prefix, group, engine.command(record)):
+                self._incidents[message.topic, message.payload] = 0
             return
         outcome = engine.apply(record)
         for row, stream in enumerate(record.streams):

@@ -215,6 +215,15 @@ def test_terms_without_a_name_are_our_own_fault() -> None:
         encode(some_outcome(rows=1), replace(NAMES, terms=("novelty",)))
 
 
+def test_a_silence_is_told_as_of_the_frame_that_did_not_come() -> None:
+    (message,) = outcomes.encode_silence("streamd", "g", [some_incident(id="a-b-6")])
+    assert (message.topic, message.retain, message.qos) == ("streamd/g/s1/incident", True, 1)
+    body = payload(message)
+    check("incident", body)
+    assert (body["seq"], body["epoch"]) == (6, TIME)
+    assert outcomes.encode_silence("streamd", "g", []) == []
+
+
 @pytest.mark.parametrize("state", ["raised", "updated"])
 def test_an_open_incident_is_retained(state: str) -> None:
     message = encode(some_outcome(incidents=(some_incident(state=state),)))[-1]
