@@ -3,7 +3,8 @@
     python tests/benchmarks/anomaly.py DATA [--sets nab,skab,...] [--half even | --every 4] [--keep DIR] [--jobs 2]
 
 Labelled data (nab, skab, skab-shifted, smd) go through `streamd backtest --out`, file by file; DATA holds their
-folders. `--together` sends a set's files through one engine at once: twenty times as fast and for trials only.
+folders. `--together` sends a set's files through one engine at once: many times as fast and for trials only. The other
+sets are made here, by a seed: `normal` counts incidents where nothing is wrong.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `tests` is, also when this file is run as a script
 from streamd.config import Group, Training
 from streamd.records import F64
-from tests.benchmarks import corpora, labelled, passes
+from tests.benchmarks import corpora, labelled, normal, passes, signals
 from tests.benchmarks.corpora import Part
 
 LABELLED: Final = ("nab", "skab", "skab-shifted", "smd")
-SETS: Final = LABELLED
+SETS: Final = (*LABELLED, "normal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class Asked:
     network: bool = True
     together: bool = False
     rows: int | None = None  # of an SMD machine
+    seed: int = 0  # of what is made here
+    every: int = 1  # kinds of streams
 
     @property
     def settings(self) -> Group:
@@ -54,14 +57,14 @@ class Job:
     """What one process does at a time."""
 
     set: str
+    about: str
     size: int  # the largest are begun first
     work: Callable[..., Any]
     arguments: tuple[Any, ...]
 
 
-def score(pieces: Sequence[Part], asked: Asked) -> float:
-    """Run these pieces and keep their scores; gives the seconds that it took."""
-    begun = time.perf_counter()
+def score(pieces: Sequence[Part], asked: Asked) -> None:
+    """Run these pieces and keep their scores."""
     with tempfile.TemporaryDirectory(prefix="bench-anomaly-") as folder:
         files = [corpora.file_of(part, asked.data, Path(folder), asked.rows) for part in pieces]
         if asked.together:
@@ -70,7 +73,6 @@ def score(pieces: Sequence[Part], asked: Asked) -> float:
             found = [passes.alone(file, asked.settings) for file in files]
     for part, arrays in zip(pieces, found, strict=True):
         passes.save(asked.kept(part), arrays)
-    return time.perf_counter() - begun
 
 
 def chosen(which: str, data: Path, half: str | None, every: int) -> list[Part]:
@@ -82,13 +84,23 @@ def chosen(which: str, data: Path, half: str | None, every: int) -> list[Part]:
 
 
 def jobs(which: str, pieces: Sequence[Part], asked: Asked) -> list[Job]:
-    """Of a labelled set."""
+    """What has to be done for a set."""
+    if which == "normal":
+        return [
+            Job(which, f"{kind}, {plan}", 1, normal.run, (kind, plan, asked.settings, asked.seed, *_NORMAL))
+            for plan in normal.PLANS
+            for kind in list(signals.KINDS)[:: asked.every]
+        ]
     if asked.together:
-        return [Job(which, 1 << 40, score, (pieces, asked))]
+        return [Job(which, "together", 1, score, (pieces, asked))]
     sources = [_source(part, asked.data) for part in pieces]
     return [
-        Job(which, source.stat().st_size, score, ([part], asked)) for part, source in zip(pieces, sources, strict=True)
+        Job(which, part.name, source.stat().st_size, score, ([part], asked))
+        for part, source in zip(pieces, sources, strict=True)
     ]
+
+
+_NORMAL: Final = (normal.STREAMS, normal.ROWS)
 
 
 def _source(part: Part, data: Path) -> Path:
@@ -101,8 +113,13 @@ def _source(part: Part, data: Path) -> Path:
             return data / "skab" / f"{part.name}.csv"
 
 
-def figures(which: str, pieces: Sequence[Part], asked: Asked) -> dict[str, Any]:
-    """Of a labelled set, from the scores that are kept."""
+def figures(which: str, pieces: Sequence[Part], results: Mapping[str, Any], asked: Asked) -> Any:
+    """Of a set: for a labelled one from the scores that are kept, else from what the jobs gave, by their names."""
+    if which == "normal":
+        return {
+            plan: [one for name, ones in results.items() if name.endswith(f", {plan}") for one in ones]
+            for plan in normal.PLANS
+        }
     found = _load(pieces, asked)
     match which:
         case "nab":
@@ -118,6 +135,9 @@ def figures(which: str, pieces: Sequence[Part], asked: Asked) -> dict[str, Any]:
 
 def show(which: str, found: Mapping[str, Any]) -> None:
     match which:
+        case "normal":
+            for plan, streams in found.items():
+                normal.show(plan, streams)
         case "nab":
             labelled.show_nab(found)
         case "smd":
@@ -141,10 +161,11 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="holds nab/, skab/ and smd/")
     parser.add_argument("--sets", type=_words, default=list(SETS), help=f"of {', '.join(SETS)}")
     parser.add_argument("--half", choices=("even", "odd"), help="only every second file, by name")
-    parser.add_argument("--every", type=int, default=1, help="only every k-th file, by name")
+    parser.add_argument("--every", type=int, default=1, help="only every k-th file or kind of stream")
     parser.add_argument("--rows", type=int, help="thin each SMD machine to so many rows")
     parser.add_argument("--together", action="store_true", help="all files of a set through one engine: for trials")
     parser.add_argument("--network", choices=("on", "off"), default="on", help="off: for trials")
+    parser.add_argument("--seed", type=int, default=0, help="of the streams that are made here")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--keep", type=Path, help="folder for the scores; else they are deleted")
     parser.add_argument("--again", action="store_true", help="run nothing: measure what lies in the --keep folder")
@@ -152,43 +173,58 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.sets) - set(SETS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(SETS)}")
-    if given.again and given.keep is None:
-        parser.error("--again: say --keep, where the scores lie")
+    if given.again and (given.keep is None or set(given.sets) - set(LABELLED)):
+        parser.error(f"--again: say --keep, where the scores lie, and --sets of {', '.join(LABELLED)}")
     with tempfile.TemporaryDirectory(prefix="bench-anomaly-") as folder:
-        asked = Asked(given.data, given.keep or Path(folder), given.network == "on", given.together, given.rows)
+        asked = Asked(
+            data=given.data,
+            keep=given.keep or Path(folder),
+            network=given.network == "on",
+            together=given.together,
+            rows=given.rows,
+            seed=given.seed,
+            every=given.every,
+        )
         pieces = {
-            which: chosen(which, given.data, given.half, given.every) for which in given.sets if which in LABELLED
+            which: chosen(which, given.data, given.half, given.every) if which in LABELLED else []
+            for which in given.sets
         }
-        if missing := [which for which, found in pieces.items() if not found]:
+        if missing := [which for which in given.sets if which in LABELLED and not pieces[which]]:
             parser.error(f"{given.data}: nothing of {missing[0]} there")
-        work = [] if given.again else [job for which in pieces for job in jobs(which, pieces[which], asked)]
-        results = _run(work, given, lambda which: figures(which, pieces[which], asked))
+        work = [] if given.again else [job for which in given.sets for job in jobs(which, pieces[which], asked)]
+        print(f"{'default config' if asked.network else 'network off'}, cold, one pass", end="")
+        print("; a set's files together: for trials only" if asked.together else "", flush=True)
+        results = _run(work, given.sets, given.jobs, lambda which, gave: figures(which, pieces[which], gave, asked))
     if given.json is not None:
         given.json.write_text(json.dumps(results, indent=1))
 
 
-def _run(work: Sequence[Job], given: argparse.Namespace, measure: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
-    """Do the jobs, the largest first, and show each set as soon as it is complete."""
-    print(f"{'default config' if given.network == 'on' else 'network off'}, cold, one pass", end="")
-    print("; a set's files together: for trials only" if given.together else "")
+def _run(
+    work: Sequence[Job], sets: Sequence[str], processes: int, measure: Callable[[str, Mapping[str, Any]], Any]
+) -> dict[str, Any]:
+    """Do the jobs, set by set and the largest first, and show each set as soon as it is complete."""
     results: dict[str, Any] = {}
-    waiting = {which: sum(job.set == which for job in work) for which in given.sets}
+    given: dict[str, dict[str, Any]] = {which: {} for which in sets}
+    waiting = {which: sum(job.set == which for job in work) for which in sets}
 
     def done(which: str) -> None:
-        results[which] = measure(which)
+        results[which] = measure(which, given[which])
         show(which, results[which])
 
     for which in [which for which, count in waiting.items() if not count]:
         done(which)
-    with ProcessPoolExecutor(given.jobs, mp_context=get_context("spawn")) as pool:
-        order = sorted(work, key=lambda job: (given.sets.index(job.set), -job.size))
+    begun = time.monotonic()
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        order = sorted(work, key=lambda job: (sets.index(job.set), -job.size))
         tasks = {pool.submit(job.work, *job.arguments): job for job in order}
         for at, task in enumerate(as_completed(tasks)):
-            which = tasks[task].set
-            print(f"  {which}: {task.result():.0f} s; {at + 1} of {len(tasks)} jobs", file=sys.stderr)
-            waiting[which] -= 1
-            if not waiting[which]:
-                done(which)
+            job = tasks[task]
+            given[job.set][job.about] = task.result()
+            passed = time.monotonic() - begun
+            print(f"  {at + 1} of {len(tasks)} after {passed:.0f} s: {job.set}, {job.about}", file=sys.stderr)
+            waiting[job.set] -= 1
+            if not waiting[job.set]:
+                done(job.set)
     return results
 
 

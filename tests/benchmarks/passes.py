@@ -1,4 +1,4 @@
-"""Sends files through the engine and keeps what it said of each row: one by one, as `streamd backtest` does, or at once.
+"""Sends files through the engine and keeps what it said of each row: one by one as `streamd backtest` does, or at once.
 
 Knows files and arrays; not what the rows stand for. A file by itself is the figure that counts: the command's own
 code, default config, cold, one pass. Many at once, as streams of one group, take a twentieth of the time and are for
