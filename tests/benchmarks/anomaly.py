@@ -86,10 +86,15 @@ def chosen(which: str, data: Path, half: str | None, every: int) -> list[Part]:
 def jobs(which: str, pieces: Sequence[Part], asked: Asked) -> list[Job]:
     """What has to be done for a set."""
     if which == "normal":
+        kinds = list(signals.KINDS)[:: asked.every]
+        groups = [[kind] for kind in kinds]
+        if asked.together:
+            single = [kind for kind in kinds if kind not in signals.SEVERAL_CHANNELS]
+            groups = [*([single] if single else []), *([kind] for kind in kinds if kind in signals.SEVERAL_CHANNELS)]
         return [
-            Job(which, f"{kind}, {plan}", 1, normal.run, (kind, plan, asked.settings, asked.seed, *_NORMAL))
+            Job(which, f"{'+'.join(group)}, {plan}", len(group), normal.run, (group, plan, asked.settings, asked.seed))
             for plan in normal.PLANS
-            for kind in list(signals.KINDS)[:: asked.every]
+            for group in groups
         ]
     if asked.together:
         return [Job(which, "together", 1, score, (pieces, asked))]
@@ -98,9 +103,6 @@ def jobs(which: str, pieces: Sequence[Part], asked: Asked) -> list[Job]:
         Job(which, part.name, source.stat().st_size, score, ([part], asked))
         for part, source in zip(pieces, sources, strict=True)
     ]
-
-
-_NORMAL: Final = (normal.STREAMS, normal.ROWS)
 
 
 def _source(part: Part, data: Path) -> Path:

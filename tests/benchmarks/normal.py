@@ -37,31 +37,34 @@ PLANS: Final = {
 }
 
 
-def run(kind: str, plan: str, settings: Group, seed: int, streams: int, rows: int) -> list[dict[str, Any]]:
-    """Of each stream: what was promised and what came, plain numbers."""
+def run(
+    kinds: Sequence[str], plan: str, settings: Group, seed: int, streams: int = STREAMS, rows: int = ROWS
+) -> list[dict[str, Any]]:
+    """Of each stream: what was promised and what came, plain numbers; several kinds at once are one group."""
     chosen = PLANS[plan]
     if chosen.per_week is not None:
         alarm = msgspec.structs.replace(settings.alarm, per_week=chosen.per_week)
         settings = msgspec.structs.replace(settings, alarm=alarm)
-    steps = [chosen.steps_s[b % len(chosen.steps_s)] for b in range(streams)]
-    made = [signals.stream(kind, seed, b, rows, step) for b, step in enumerate(steps)]
+    steps = [chosen.steps_s[number % len(chosen.steps_s)] for number in range(streams)]
+    names = [(kind, number) for kind in kinds for number in range(streams)]
+    made = [signals.stream(kind, seed, number, rows, steps[number]) for kind, number in names]
     found = crowd.watch(made, settings)
     figures = []
-    for b, (signal, seen) in enumerate(zip(made, found.streams, strict=True)):
+    for (kind, number), signal, seen in zip(names, made, found.streams, strict=True):
         weeks = 0.0 if seen.warm is None else (signal.times[-1] - signal.times[seen.warm]) / WEEK_S
         counted = seen.after_warming()
         terms = Counter(_term(seen.told[name]) for name in counted)
         figures.append(
             {
                 "kind": kind,
-                "step_s": steps[b],
+                "step_s": steps[number],
                 "readings": int((signal.values == signal.values).any(axis=1).sum()),
                 "warm": seen.warm,
                 "promised": settings.alarm.per_week * float(weeks),
                 "incidents": len(counted),
                 "before": len(seen.raised) - len(counted),
                 "terms": dict(terms),
-                "group": found.group_incidents if b == 0 else 0,
+                "group": 0 if figures else found.group_incidents,
             }
         )
     return figures

@@ -241,4 +241,5 @@ KINDS: Final[dict[str, Callable[[Random, F64, int], F64]]] = {
     "machine": machine,
     "coupled": coupled,
 }
+SEVERAL_CHANNELS: Final = {"gaps", "machine", "coupled"}
 FIXED_UNIT: Final = {"counts", "on and off", "counter", "angle"}  # what they count in is part of their kind
