@@ -4,7 +4,8 @@
 
 Labelled data (nab, skab, skab-shifted, smd) go through `streamd backtest --out`, file by file; DATA holds their
 folders. `--together` sends a set's files through one engine at once: many times as fast and for trials only. The other
-sets are made here, by a seed: `normal` counts incidents where nothing is wrong.
+sets are made here, by a seed: `normal` counts incidents where nothing is wrong, `faults` those that are noticed,
+`attribution` the channels that get the blame. `cost` wants a quiet machine and `--jobs 1`.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from typing import Any, Final
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `tests` is, also when this file is run as a script
 from streamd.config import Group, Training
 from streamd.records import F64
-from tests.benchmarks import corpora, labelled, normal, passes, signals
+from tests.benchmarks import attribution, corpora, labelled, normal, passes, recall, signals, term_cost
 from tests.benchmarks.corpora import Part
 
 LABELLED: Final = ("nab", "skab", "skab-shifted", "smd")
-SETS: Final = (*LABELLED, "normal")
+SETS: Final = (*LABELLED, "normal", "faults", "attribution", "cost")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Asked:
     rows: int | None = None  # of an SMD machine
     seed: int = 0  # of what is made here
     every: int = 1  # kinds of streams
+    cases: int = 5  # of each fault, size and base
 
     @property
     def settings(self) -> Group:
@@ -85,23 +87,41 @@ def chosen(which: str, data: Path, half: str | None, every: int) -> list[Part]:
 
 def jobs(which: str, pieces: Sequence[Part], asked: Asked) -> list[Job]:
     """What has to be done for a set."""
-    if which == "normal":
-        kinds = list(signals.KINDS)[:: asked.every]
-        groups = [[kind] for kind in kinds]
-        if asked.together:
-            single = [kind for kind in kinds if kind not in signals.SEVERAL_CHANNELS]
-            groups = [*([single] if single else []), *([kind] for kind in kinds if kind in signals.SEVERAL_CHANNELS)]
-        return [
-            Job(which, f"{'+'.join(group)}, {plan}", len(group), normal.run, (group, plan, asked.settings, asked.seed))
-            for plan in normal.PLANS
-            for group in groups
-        ]
+    match which:
+        case "normal":
+            return _normal(asked)
+        case "faults":
+            return [
+                Job(which, f"{base}, {name}", 1, work, (base, of, asked.seed, asked.cases))
+                for name, work in recall.WORK.items()
+                for base in recall.BASES
+                for of in [asked.settings if name == "streamd" else name]
+            ]
+        case "attribution":
+            return [
+                Job(which, base, 1, attribution.run, (base, asked.settings, asked.seed)) for base in attribution.BASES
+            ]
+        case "cost":
+            return [Job(which, "all", 1, term_cost.run, ())]
     if asked.together:
         return [Job(which, "together", 1, score, (pieces, asked))]
     sources = [_source(part, asked.data) for part in pieces]
     return [
         Job(which, part.name, source.stat().st_size, score, ([part], asked))
         for part, source in zip(pieces, sources, strict=True)
+    ]
+
+
+def _normal(asked: Asked) -> list[Job]:
+    kinds = list(signals.KINDS)[:: asked.every]
+    groups = [[kind] for kind in kinds]
+    if asked.together:
+        single = [kind for kind in kinds if kind not in signals.SEVERAL_CHANNELS]
+        groups = [*([single] if single else []), *([kind] for kind in kinds if kind in signals.SEVERAL_CHANNELS)]
+    return [
+        Job("normal", f"{'+'.join(group)}, {plan}", len(group), normal.run, (group, plan, asked.settings, asked.seed))
+        for plan in normal.PLANS
+        for group in groups
     ]
 
 
@@ -117,11 +137,18 @@ def _source(part: Part, data: Path) -> Path:
 
 def figures(which: str, pieces: Sequence[Part], results: Mapping[str, Any], asked: Asked) -> Any:
     """Of a set: for a labelled one from the scores that are kept, else from what the jobs gave, by their names."""
-    if which == "normal":
-        return {
-            plan: [one for name, ones in results.items() if name.endswith(f", {plan}") for one in ones]
-            for plan in normal.PLANS
-        }
+    match which:
+        case "normal":
+            return {
+                plan: [one for name, ones in results.items() if name.endswith(f", {plan}") for one in ones]
+                for plan in normal.PLANS
+            }
+        case "faults":
+            return recall.figures(results, asked.seed, asked.cases)
+        case "attribution":
+            return [one for base in attribution.BASES for one in results[base]]
+        case "cost":
+            return results["all"]
     found = _load(pieces, asked)
     match which:
         case "nab":
@@ -135,11 +162,17 @@ def figures(which: str, pieces: Sequence[Part], results: Mapping[str, Any], aske
             return labelled.of_skab(found, asked.data, _load(whole, asked))
 
 
-def show(which: str, found: Mapping[str, Any]) -> None:
+def show(which: str, found: Any) -> None:
     match which:
         case "normal":
             for plan, streams in found.items():
                 normal.show(plan, streams)
+        case "faults":
+            recall.show(found)
+        case "attribution":
+            attribution.show(found)
+        case "cost":
+            term_cost.show(found)
         case "nab":
             labelled.show_nab(found)
         case "smd":
@@ -168,6 +201,7 @@ def main() -> None:
     parser.add_argument("--together", action="store_true", help="all files of a set through one engine: for trials")
     parser.add_argument("--network", choices=("on", "off"), default="on", help="off: for trials")
     parser.add_argument("--seed", type=int, default=0, help="of the streams that are made here")
+    parser.add_argument("--cases", type=int, default=5, help="of each fault, size and base")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--keep", type=Path, help="folder for the scores; else they are deleted")
     parser.add_argument("--again", action="store_true", help="run nothing: measure what lies in the --keep folder")
@@ -186,6 +220,7 @@ def main() -> None:
             rows=given.rows,
             seed=given.seed,
             every=given.every,
+            cases=given.cases,
         )
         pieces = {
             which: chosen(which, given.data, given.half, given.every) if which in LABELLED else []
