@@ -49,7 +49,10 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """0 is what a detector gets that never alarms, 100 one that alarms at each window's start and never else."""
+    """0 is what a detector gets that never alarms, 100 one that alarms at each window's start and never else.
+
+    NaN where there is no window.
+    """
 
     score: float
     line: float  # that was used; infinite: better no alarm at all
@@ -135,7 +138,7 @@ class _Corpus:
         # nothing found loses `missed` for each window; everything found at once gains `found` for each
         whole = self.windows * (self.profile.found + self.profile.missed)
         return Scored(
-            score=100.0 * float(self.gain[:alarms].sum()) / whole,
+            score=100.0 * float(self.gain[:alarms].sum()) / whole if whole else np.nan,
             line=line,
             found=len(np.unique(alarmed[alarmed >= 0])),
             false=int((alarmed < 0).sum()),

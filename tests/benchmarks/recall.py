@@ -83,22 +83,26 @@ def events(over: Bool) -> list[int]:
 
 
 def line_of(found: F64, right: Bool, allowed: int) -> float:
-    """The lowest line at which rows that are right have no more false alarms than allowed.
+    """The lowest line down to which rows that are right never have more false alarms than allowed.
+
+    Below it there may be fewer again, when one alarm runs into the next: such a line is of no use.
 
     Args:
         found: [cases, N] scores.
         right: [cases, N] rows that count.
     """
-    lines = np.unique(found[right])[::-1]
-
-    def alarms(line: float) -> int:
-        return sum(len(events((one >= line) & counted)) for one, counted in zip(found, right, strict=True))
-
-    low, high = 0, len(lines)  # of the first `low` lines all are good
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if alarms(float(lines[middle])) <= allowed else (low, middle)
-    return float(lines[low - 1]) if low else float(np.nextafter(lines[0], np.inf))
+    rows = np.argwhere(right)
+    rows = rows[np.argsort(-found[right], kind="stable")]
+    over, alarms, line = np.zeros_like(right), 0, np.inf
+    for at, (b, n) in enumerate(rows.tolist()):
+        before, after = over[b, max(n - CALM, 0) : n].any(), over[b, n + 1 : n + 1 + CALM].any()
+        alarms += 1 - int(before) - int(after)  # a new one, or one that grows, or two that become one
+        over[b, n] = True
+        last_of_equals = at + 1 == len(rows) or found[tuple(rows[at + 1])] < found[b, n]
+        if last_of_equals and alarms > allowed:
+            return float(np.nextafter(found[b, n], np.inf)) if np.isinf(line) else line
+        line = float(found[b, n]) if last_of_equals else line
+    return line
 
 
 def figures(gave: Mapping[str, Any], seed: int, each: int) -> dict[str, Any]:
