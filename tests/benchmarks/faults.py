@@ -22,7 +22,7 @@ UNIT: Final = {
     "drift": "spreads at its end",
     "stuck": "readings long",
     "noise": "steps, added",
-    "lost coupling": "share replaced by a course of its own",
+    "lost coupling": "of it a course of its own",
     "phase": "readings late",
     "scale": "times the distance from the mean",
     "swap": "two channels exchanged",
