@@ -8,7 +8,7 @@ PYTHON = $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; d
 # Debian puts servers where a user's PATH does not look.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test test-env check bench bench-forecast bench-streams bench-experts soak simulate clean
+.PHONY: help demo test test-env check bench bench-forecast bench-anomaly bench-streams bench-experts soak simulate clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -48,6 +48,10 @@ bench: $(VENV)/for-bench test-env  ## speed of the engine and end to end, beside
 bench-forecast: $(VENV)/for-bench  ## DATA=folder of data sets: what forecasts are worth there; ARGS='--sets ETTh1 --seeds 3'
 	@test -n '$(DATA)' || { echo 'make: say DATA=folder, which holds ett/ and tutorials/' >&2; exit 2; }
 	@$(BIN)/python tests/benchmarks/forecast.py $(DATA) $(ARGS)
+
+bench-anomaly: $(VENV)/for-bench  ## DATA=folder of data sets: what scores and incidents are worth; ARGS='--sets nab --half even'
+	@test -n '$(DATA)' || { echo 'make: say DATA=folder, which holds nab/, skab/ and smd/' >&2; exit 2; }
+	@$(BIN)/python tests/benchmarks/anomaly.py $(DATA) $(ARGS)
 
 bench-streams: $(VENV)/for-bench  ## random streams: how much the mix loses against the best expert; ARGS='--seed 2'
 	@$(BIN)/python tests/benchmarks/streams.py $(ARGS)

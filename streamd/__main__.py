@@ -172,7 +172,8 @@ def backtest(
         str | None,
         typer.Option(
             help="Baselines a,b to run beside: persistence, seasonal[:ROWS], snarimax, holtwinters, river for both of "
-            "these; zscore, halfspacetrees for scores."
+            "these; for scores zscore, halfspacetrees, oneclasssvm, localoutlierfactor, gaussian, absolutedeviation, "
+            "river-anomaly for all but the first of these."
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The whole summary, for machines.")] = False,

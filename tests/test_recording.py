@@ -99,3 +99,12 @@ def test_scores_of_detectors_stand_in_the_file_under_their_names(tmp_path: Path)
         assert arrays["against_zscore"].tolist() == [1.0, 2.0, 3.0]
         assert arrays["alarm"].tolist() == [False, False, True]
         np.testing.assert_array_equal(arrays["forecast"], found.mean)
+
+
+def test_each_term_and_each_channels_part_stand_in_the_file_under_their_names(tmp_path: Path) -> None:
+    terms = np.arange(1.0, 1.0 + len(TERMS))[None]
+    recorded(outcome(0, terms=terms), outcome(1, terms=2 * terms)).save(tmp_path / "out.npz")
+    with np.load(tmp_path / "out.npz", allow_pickle=False) as arrays:
+        for at, name in enumerate(TERMS):
+            assert arrays[name].tolist() == [terms[0, at], 2 * terms[0, at]]
+        assert arrays["channel_score"].shape == (2, 2)

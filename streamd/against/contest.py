@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 
 from streamd.against.baselines import AgainstError, Detector, Forecaster, Persistence, Seasonal, ZScore
-from streamd.against.rivers import HalfSpaceTrees, HoltWinters, Snarimax
+from streamd.against.detectors import AbsoluteDeviation, Gaussian, HalfSpaceTrees, LocalOutlierFactor, OneClassSVM
+from streamd.against.rivers import HoltWinters, Snarimax
 from streamd.records import F64
 from streamd.tally import Tally, Waiting
 
@@ -24,8 +25,15 @@ SEASONAL: Final[dict[str, Callable[[int, int | None], Forecaster]]] = {
     "snarimax": Snarimax,
     "holtwinters": HoltWinters,
 }
-DETECTORS: Final[dict[str, Callable[[int], Detector]]] = {"zscore": ZScore, "halfspacetrees": HalfSpaceTrees}
-SEVERAL: Final = {"river": ("snarimax", "holtwinters")}
+RIVER_DETECTORS: Final[dict[str, Callable[[int], Detector]]] = {
+    "halfspacetrees": HalfSpaceTrees,
+    "oneclasssvm": OneClassSVM,
+    "localoutlierfactor": LocalOutlierFactor,
+    "gaussian": Gaussian,
+    "absolutedeviation": AbsoluteDeviation,
+}
+DETECTORS: Final[dict[str, Callable[[int], Detector]]] = {"zscore": ZScore, **RIVER_DETECTORS}
+SEVERAL: Final = {"river": ("snarimax", "holtwinters"), "river-anomaly": tuple(RIVER_DETECTORS)}
 NAMES: Final = (*PLAIN, *SEASONAL, *DETECTORS, *SEVERAL)
 TOO_LARGE: Final = 1e140  # of a forecast: sums of its squares would not be finite
 

@@ -1,4 +1,4 @@
-"""Baselines of river's: SNARIMAX and HoltWinters for each channel, HalfSpaceTrees over all of them.
+"""Forecasters of river's: SNARIMAX and HoltWinters for each channel.
 
 Knows river, which is imported when one of these is made. The season is the day where the step divides it. river's
 defaults (a rate of .01, and the .1 and .6 of its example for trend and season) run away on sensor data; the rates here
@@ -80,7 +80,7 @@ class Snarimax(_PerChannel):
 
     def __init__(self, channels: int, period: int | None = None) -> None:
         series, linear, scaling, rates = (
-            _river("snarimax", module) for module in ("time_series", "linear_model", "preprocessing", "optim")
+            river_module("snarimax", module) for module in ("time_series", "linear_model", "preprocessing", "optim")
         )
 
         def make(season: int | None) -> _Model:
@@ -95,7 +95,7 @@ class HoltWinters(_PerChannel):
     """Exponential smoothing of level and trend and, where there is one, of the season."""
 
     def __init__(self, channels: int, period: int | None = None) -> None:
-        series = _river("holtwinters", "time_series")
+        series = river_module("holtwinters", "time_series")
 
         def make(season: int | None) -> _Model:
             seasonal = {} if season is None else {"gamma": 0.3, "seasonality": season}
@@ -104,32 +104,7 @@ class HoltWinters(_PerChannel):
         super().__init__(channels, period, make)
 
 
-class HalfSpaceTrees:
-    """river's isolation forest for streams, on values scaled by the range so far; scores from 0 to 1."""
-
-    def __init__(self, channels: int) -> None:
-        self._scaler: Any = _river("halfspacetrees", "preprocessing").MinMaxScaler()
-        self._trees: Any = _river("halfspacetrees", "anomaly").HalfSpaceTrees(n_trees=25, seed=0)
-        self._last = np.zeros(channels)  # stands in for a missing value
-        self._begun = False
-
-    def score(self, values: F64) -> float:
-        if not self._begun:
-            return 0.0
-        return float(self._trees.score_one(self._scaler.transform_one(self._filled(values))))
-
-    def learn(self, values: F64) -> None:
-        row = self._filled(values)
-        self._scaler.learn_one(row)
-        self._trees.learn_one(self._scaler.transform_one(row))
-        self._last = np.array([row[at] for at in range(len(values))])
-        self._begun = True
-
-    def _filled(self, values: F64) -> dict[int, float]:
-        return dict(enumerate(np.where(np.isfinite(values), values, self._last).tolist()))
-
-
-def _river(name: str, module: str) -> ModuleType:
+def river_module(name: str, module: str) -> ModuleType:
     """A module of river's.
 
     Raises:

@@ -27,6 +27,15 @@ ORIGINS: Final = (6, 41)
 WINDOW: Final = 500  # rows of the rolling coverage
 SHOWN_INCIDENTS: Final = 200  # as areas behind the score
 OFF_SCALE: Final = 3.0  # times the error of persistence
+SPOKE: Final = 0.5  # a term over it has had its say in an incident
+PART_CELLS: Final = 12_000  # of the picture of all channels' parts
+PART_COLUMNS: Final = (60, 300)
+PART_COLORS: Final = (
+    (0.0, "#ffffff"),
+    (0.499, "#fed7aa"),
+    (0.5, "#f87171"),
+    (1.0, "#7f1d1d"),
+)  # the line in the middle
 
 BLUE, ORANGE, GREEN, RED, GREY, DARK = "#2563eb", "#d97706", "#059669", "#dc2626", "#94a3b8", "#1e293b"
 OTHERS: Final = ("#d97706", "#059669", "#9333ea", "#0891b2", "#be185d", "#65a30d", "#7c2d12")
@@ -193,8 +202,8 @@ def weights(recording: Recording, axis: Axis, pool: Pool) -> Figure | None:
 
 
 def scores(recording: Recording, axis: Axis, pool: Pool) -> Figure:
-    """The signal above, the score and its terms below, with incidents as areas behind both."""
-    points = points_each(recording)
+    """The signal above, the score and its terms below, each channel's part at the bottom, incidents as areas behind."""
+    points, several = points_each(recording), len(recording.channels) > 1
     traces = [_values(recording, c, points, axis, pool, {"channel": c}) for c in range(len(recording.channels))]
     below = {"score": recording.score, **{name: recording.terms[:, at] for at, name in enumerate(TERMS)}}
     finite = recording.score[np.isfinite(recording.score)]
@@ -209,20 +218,57 @@ def scores(recording: Recording, axis: Axis, pool: Pool) -> Figure:
         spec = _spec(
             name if ours else f"{plain(name)} (own scale)", x, y, BLUE if not at else OTHERS[(at - 1) % len(OTHERS)]
         )
-        traces.append(Trace({}, spec | {"yaxis": "y2" if ours else "y3"} | ({"visible": "legendonly"} if at else {})))
+        hidden = not ours or (bool(at) and len(TERMS) == 1)  # a single term is much the same as the score
+        spec |= {"line": spec["line"] | {"width": 0.8 if at else 2.0}} | ({"visible": "legendonly"} if hidden else {})
+        traces.append(Trace({}, spec | {"yaxis": "y2" if ours else "y3"}))
     ends = pool.put(axis.place(recording.time[[0, -1]]))
     traces.append(Trace({}, _spec("alarm line", ends, pool.put(np.ones(2)), RED, dash="dash") | {"yaxis": "y2"}))
     if recording.incidents:
         traces.append(_peaks(recording, axis, pool, floor=0.01 if logarithmic else 0.0))
+    for c in range(len(recording.channels)):
+        part = recording.channel_score[:, c]
+        part = np.maximum(part, 0.01) if logarithmic else part
+        rows = extremes(part, points)
+        spec = _spec("this channel's part", pool.put(axis.place(recording.time[rows])), pool.put(part[rows]), DARK)
+        traces.append(Trace({"channel": c}, spec | {"yaxis": "y2", "visible": "legendonly"}))
     layout = _layout(axis.layout(), "value")
-    layout["yaxis"] |= {"domain": [0.55, 1.0]}
-    layout["xaxis"]["anchor"] = "y2"
+    layout["yaxis"] |= {"domain": [0.68 if several else 0.55, 1.0]}
+    layout["xaxis"]["anchor"] = "y4" if several else "y2"
+    if several:
+        traces.append(_parts(recording, axis, pool))
+        names = [plain(name) for name in recording.channels]
+        ticks = {"tickvals": list(range(len(names))), "ticktext": names, "autorange": "reversed", "automargin": True}
+        layout["yaxis4"] = _y("") | ticks | {"domain": [0.0, 0.28], "tickfont": {"size": 10}}
     layout["yaxis2"] = (
-        _y("score") | {"domain": [0.0, 0.48]} | ({"type": "log"} if logarithmic else {"rangemode": "tozero"})
+        _y("score")
+        | {"domain": [0.34, 0.62] if several else [0.0, 0.48]}
+        | ({"type": "log"} if logarithmic else {"rangemode": "tozero"})
     )
     layout["yaxis3"] = {"overlaying": "y2", "showgrid": False, "zeroline": False, "showticklabels": False}
     layout["shapes"] = [_area(incident, recording, axis) for incident in strongest(recording, SHOWN_INCIDENTS)]
     return Figure(traces, layout)
+
+
+def _parts(recording: Recording, axis: Axis, pool: Pool) -> Trace:
+    """Every channel's part in the score as a picture: the highest of each stretch of rows."""
+    N, C = recording.channel_score.shape
+    columns = min(N, int(np.clip(PART_CELLS // C, *PART_COLUMNS)))
+    begins = np.linspace(0, N, columns + 1).astype(int)[:-1]
+    highest = np.maximum.reduceat(np.nan_to_num(recording.channel_score), begins)  # [columns, C]
+    spec = {
+        "type": "heatmap",
+        "name": "part",
+        "x": pool.put(np.repeat(axis.place(recording.time[begins]), C)),
+        "y": pool.put(np.tile(np.arange(C), columns)),
+        "z": pool.put(highest.ravel()),
+        "yaxis": "y4",
+        "zmin": 0.0,
+        "zmax": 2.0,
+        "colorscale": [list(one) for one in PART_COLORS],
+        "showscale": False,
+        "hovertemplate": "%{z:.2f}",
+    }
+    return Trace({}, spec)
 
 
 def strongest(recording: Recording, count: int) -> list[Incident]:
@@ -320,7 +366,16 @@ def _told(incident: Incident, axis: Axis) -> str:
         "still open" if incident.end is None else f"for {span(incident.end - incident.start)}",
         *(f"{plain(name)}: {share(part)}" for name, part in blame),
     ]
+    if terms := told_terms(incident):
+        lines.append(terms)
     return "<br>".join(lines)
+
+
+def told_terms(incident: Incident) -> str:
+    """The terms that were over half of their line at the peak, the highest first; nothing where none are told."""
+    terms: Mapping[str, float] = getattr(incident, "terms", None) or {}
+    spoke = sorted(((name, value) for name, value in terms.items() if value >= SPOKE), key=lambda pair: -pair[1])
+    return ", ".join(f"{name} {value:.3g}" for name, value in spoke)
 
 
 def _area(incident: Incident, recording: Recording, axis: Axis) -> dict[str, Any]:

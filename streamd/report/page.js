@@ -21,7 +21,7 @@
 
   const spec = (one) => {
     const made = { ...one };
-    for (const axis of ["x", "y"]) if (made[axis] && made[axis].array !== undefined) made[axis] = arrays[made[axis].array];
+    for (const axis of ["x", "y", "z"]) if (made[axis] && made[axis].array !== undefined) made[axis] = arrays[made[axis].array];
     return made;
   };
   const all = Math.max(...data.figures.errors.traces.map(({ when }) => when.channel ?? 0));

@@ -188,7 +188,7 @@ def _incident_table(recording: Recording, *, clock: bool) -> str:
     more = f"<p>The {len(listed)} with the highest scores; {cut:,} more are left out.</p>" if cut else ""
     return (
         f'{more}<div class="long"><table><thead><tr><th>began</th><th>lasted</th><th>highest score</th>'
-        f"<th>channels to blame</th></tr></thead><tbody>{rows}</tbody></table></div>"
+        f"<th>terms</th><th>channels to blame</th></tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
@@ -209,7 +209,7 @@ def _incident(incident: Incident, axis: figures.Axis, last: float, *, clock: boo
     )
     return (
         f'<tr data-range="{edges}"><td>{words.when(incident.start, clock=clock)}</td><td>{lasted}</td>'
-        f"<td>{incident.score:.3g}</td><td>{bars}</td></tr>"
+        f"<td>{incident.score:.3g}</td><td>{figures.told_terms(incident)}</td><td>{bars}</td></tr>"
     )
 
 

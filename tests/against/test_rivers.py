@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from streamd.against.baselines import SETTLED_ROWS, AgainstError, Forecaster
-from streamd.against.rivers import HalfSpaceTrees, HoltWinters, Snarimax
+from streamd.against.rivers import HoltWinters, Snarimax
 
 HOUR = 3600.0
 BOTH = pytest.mark.parametrize("make", [Snarimax, HoltWinters])
@@ -73,24 +73,7 @@ def test_arithmetic_that_fails_gives_no_number_and_raises_nothing(make: Make) ->
     assert made.shape == (4, 1)
 
 
-def test_half_space_trees_find_the_row_that_is_unlike_the_others() -> None:
-    chance = np.random.default_rng(3)
-    detector = HalfSpaceTrees(2)
-    assert detector.score(np.array([1.0, 2.0])) == 0.0
-    usual = []
-    for n in range(1200):
-        row = chance.normal(size=2) * [1.0, 100.0]
-        if n > 1000:
-            usual.append(detector.score(row))
-        detector.learn(row if n % 50 else np.array([row[0], np.nan]))
-    odd = detector.score(np.array([9.0, -900.0]))
-    assert odd > max(usual)
-    assert detector.score(np.array([9.0, -900.0])) == odd
-
-
-@pytest.mark.parametrize(
-    ("make", "name"), [(Snarimax, "snarimax"), (HoltWinters, "holtwinters"), (HalfSpaceTrees, "halfspacetrees")]
-)
+@pytest.mark.parametrize(("make", "name"), [(Snarimax, "snarimax"), (HoltWinters, "holtwinters")])
 def test_a_missing_river_is_named_with_its_extra(
     make: Callable[[int], object], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ import argparse
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -51,27 +52,29 @@ class Timed:
         setattr(self._part, attribute, value)
 
 
-def measure(streams: int, channels: int, horizon: int, seconds: float) -> dict[str, float]:
+def measure(
+    streams: int, channels: int, horizon: int, seconds: float, parts: Sequence[str] = PARTS
+) -> dict[str, float]:
     """Median µs per reading of each part, and of the whole, "engine.apply"."""
     settings = Group(
         channels=tuple(f"c{i}" for i in range(channels)), horizon_steps=horizon, training=Training(enabled=False)
     )
     engine = Engine(settings, InlineTrainer())
     random = np.random.default_rng(0)
-    names = tuple(f"s{i}" for i in range(streams))
+    stream_names = tuple(f"s{i}" for i in range(streams))
     walk = random.normal(size=(512, streams, channels)).cumsum(axis=0)
     tick = 0
 
     def one() -> None:
         nonlocal tick
-        engine.apply(Batch(names, np.full(streams, 60.0 * tick), walk[tick % len(walk)]))
+        engine.apply(Batch(stream_names, np.full(streams, 60.0 * tick), walk[tick % len(walk)]))
         tick += 1
 
     for _ in range(150):  # every ring has filled
         one()
     spent: dict[str, float] = defaultdict(float)
-    for owner, parts in ((engine, PARTS), (engine.experts, EXPERTS)):
-        for part in parts:
+    for owner, names in ((engine, parts), (engine.experts, EXPERTS)):
+        for part in names:
             setattr(owner, part, Timed(getattr(owner, part), spent, part))
     runs: dict[str, list[float]] = defaultdict(list)
     for _ in range(RUNS):
@@ -81,7 +84,7 @@ def measure(streams: int, channels: int, horizon: int, seconds: float) -> dict[s
             one()
         readings = (tick - first) * streams
         runs["engine.apply"].append((time.process_time() - cpu) / readings * 1e6)
-        for part in (*PARTS, *EXPERTS):
+        for part in (*parts, *EXPERTS):
             runs[part].append(spent[part] / readings * 1e6)
     return {name: statistics.median(costs) for name, costs in runs.items()}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from streamd.engine.score import TERMS
 from streamd.recording import Recording, drawn_steps
 from streamd.records import Incident
 from streamd.tally import Tally, Waiting
@@ -38,7 +39,7 @@ def recording(
         lower=levels[:, 1, 0],
         upper=levels[:, 1, 1],
         score=score,
-        terms=score[:, None],
+        terms=np.repeat(score[:, None], len(TERMS), axis=1),
         channel_score=np.repeat(score[:, None], C, axis=1),
         incidents=(),
         against={},

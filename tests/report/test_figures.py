@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import plotly.graph_objects as plotly
 import pytest
 
 from streamd.recording import Recording
-from streamd.records import F64
+from streamd.records import F64, Incident
 from streamd.report import figures
 from streamd.report.drawing import Figure, Pool, Trace
 from streamd.report.figures import Axis
@@ -41,7 +41,7 @@ def line(figure: Figure, pool: Pool, name: str, **choice: int) -> tuple[F64, F64
 
 def resolved(figure: Figure, pool: Pool) -> dict[str, Any]:
     def whole(spec: Mapping[str, Any]) -> dict[str, Any]:
-        return {key: pool.get(each) if key in ("x", "y") else each for key, each in spec.items()}
+        return {key: pool.get(each) if key in ("x", "y", "z") else each for key, each in spec.items()}
 
     return {"data": [whole(one.spec) for one in figure.traces], "layout": figure.layout}
 
@@ -187,6 +187,36 @@ def test_scores_of_detectors_are_there_to_be_switched_on() -> None:
     figure = figures.scores(replace(recorded, against={"zscore": np.arange(200.0)}), CLOCK, pool)
     (spec,) = [one.spec for one in figure.traces if one.spec["name"] == "zscore (own scale)"]
     assert (spec["visible"], spec["yaxis"]) == ("legendonly", "y3")
+
+
+def test_each_channels_part_is_a_row_of_the_picture_at_its_time() -> None:
+    pool, recorded = Pool(), recording(rows=1000, channels=("flow", "<b>heat"))
+    recorded.channel_score[:] = 0.1
+    recorded.channel_score[777, 1] = 5.0
+    figure = figures.scores(recorded, CLOCK, pool)
+    (spec,) = [one.spec for one in figure.traces if one.spec["type"] == "heatmap"]
+    x, y, z = (pool.get(spec[axis]) for axis in ("x", "y", "z"))
+    assert len(x) == len(y) == len(z) == 2 * 300
+    (at,) = np.flatnonzero(z > 1.0)
+    assert y[at] == 1
+    assert recorded.time[773] * 1000.0 <= x[at] <= recorded.time[777] * 1000.0
+    assert figure.layout["yaxis4"]["ticktext"] == ["flow", "&lt;b&gt;heat"]
+    _, part = line(figure, pool, "this channel's part", channel=1)
+    assert part[777] == 5.0
+
+
+def test_one_channel_has_no_picture_of_parts() -> None:
+    figure = figures.scores(recording(channels=("flow",)), CLOCK, Pool())
+    assert "heatmap" not in {one.spec["type"] for one in figure.traces}
+    assert "yaxis4" not in figure.layout
+
+
+def test_terms_that_spoke_are_told_the_loudest_first() -> None:
+    class Told:
+        terms: ClassVar = {"surprise": 0.7, "novelty": 3.0, "silence": 0.1}
+
+    assert figures.told_terms(cast(Incident, Told())) == "novelty 3, surprise 0.7"
+    assert figures.told_terms(cast(Incident, object())) == ""
 
 
 def test_only_so_many_incidents_are_drawn_the_strongest() -> None:
