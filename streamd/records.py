@@ -67,6 +67,22 @@ class Stretch(msgspec.Struct, frozen=True, tag="stretch"):
     factor: float
 
 
+Verdict: TypeAlias = Literal["false", "real"]
+
+
+class Teach(msgspec.Struct, frozen=True, tag="teach"):
+    """What somebody says an incident was: a false alarm, or a real one."""
+
+    incident: str
+    verdict: Verdict
+
+
+class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
+    """Take back what was said of an incident."""
+
+    incident: str
+
+
 class Marks(msgspec.Struct, frozen=True, tag="marks"):
     """Messages that are dealt with, and may come again all the same: [packet id, checksum] each. Moves no engine.
 
@@ -76,7 +92,7 @@ class Marks(msgspec.Struct, frozen=True, tag="marks"):
     messages: tuple[tuple[int, int], ...]
 
 
-Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch
+Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch | Teach | Withdraw
 Record: TypeAlias = Batch | Command | Marks  # what the journal holds
 
 
@@ -117,6 +133,7 @@ class Outcome:
     reports: tuple[Report, ...] = ()
     paths: F64 | None = None  # [B, P, H, C] sample paths
     repaired: int = 0  # hidden states that were not finite or out of bounds, and were set right
+    muted: Bool | None = None  # [B] over the line, but like what people called false; None: none is
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from streamd.config import Group
 from streamd.engine import features, fit, layout, spill
 from streamd.engine.drift import Drift
 from streamd.engine.experts import MIXED, PUBLISHED, Experts, Frames
+from streamd.engine.feedback import MUTED, Feedback, Sight
 from streamd.engine.hidden import Hidden, repair
 from streamd.engine.incidents import Incidents
 from streamd.engine.intervals import Intervals, Pool
@@ -29,7 +30,23 @@ from streamd.engine.score import Score
 from streamd.engine.slots import Slots, Timing
 from streamd.engine.snapshot import Snapshot
 from streamd.model import network
-from streamd.records import F32, F64, I64, Array, Batch, Command, Freeze, Outcome, Reset, Stretch, Thaw, Widen
+from streamd.records import (
+    F32,
+    F64,
+    I64,
+    Array,
+    Batch,
+    Bool,
+    Command,
+    Freeze,
+    Outcome,
+    Reset,
+    Stretch,
+    Teach,
+    Thaw,
+    Widen,
+    Withdraw,
+)
 
 DISTRUST = 0.1  # how far a frame over the alarm line is learned from
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
@@ -40,7 +57,7 @@ SURE = 8.0  # changes or errors that what is usual has to come from before error
 FIRST_ROWS = 16
 LASTING = ("seq", "last_time", "number")  # of a stream, when its state begins afresh
 # parts whose arrays have no row per slot; weights, windows of a job, and what the group knows never change in place
-KINDS = {"memory": "memory", "learner": "whole", "pool": "whole"}
+KINDS = {"memory": "memory", "learner": "whole", "pool": "whole", "feedback": "whole"}
 
 
 class Engine:
@@ -75,6 +92,7 @@ class Engine:
         self.pool = Pool(sizes, slots=1)
         self.score = Score(sizes)
         self.incidents = Incidents(sizes)
+        self.feedback = Feedback(len(self.channels), settings.network.hidden)
         self.memory = Memory(sizes, slots=settings.training.memory_windows)
         self._grow(FIRST_ROWS)
 
@@ -97,8 +115,20 @@ class Engine:
         slot = self.slots.get(stream)
         return -np.inf if slot is None else float(self.timing.last_time[slot])
 
-    def command(self, command: Command) -> None:
-        """Carry out a command. One that names a stream finds it only in memory: `restore` it before."""
+    def refusal(self, command: Command) -> str:
+        """Why a command can't be carried out, for whoever gave it; empty: it can."""
+        match command:
+            case Teach(incident, _):
+                return self.feedback.refusal(incident)
+            case Withdraw(incident):
+                return self.feedback.refusal(incident, taught=True)
+        return ""
+
+    def command(self, command: Command) -> str:
+        """Carry out a command, or leave all as it is where there is a `refusal`; gives what else came of it, or "".
+
+        One that names a stream finds it only in memory: `restore` it before.
+        """
         match command:
             case Widen(channels):
                 self._widen(channels)
@@ -115,6 +145,12 @@ class Engine:
                 self.learner.frozen = False
             case Stretch(factor):
                 self.learner.stretch = factor
+            case Teach(incident, verdict):
+                forgotten = self.feedback.teach(incident, verdict)
+                return f"{forgotten}, the oldest that was taught, is withdrawn for it" if forgotten else ""
+            case Withdraw(incident):
+                self.feedback.withdraw(incident)
+        return ""
 
     def apply(self, batch: Batch) -> Outcome:
         """Move the state on by one batch.
@@ -140,7 +176,9 @@ class Engine:
         # what was forecast for these frames, against what they are
         changes = self.recent.changes(slots, n, values)
         errors = self.experts.pending.errors(slots, n, steps, changes)
-        score, channel_score, trust = self._judge(slots, errors[:, PUBLISHED], interval)
+        score, channel_score, terms, trust, muted, patterns = self._judge(
+            batch.streams, slots, errors[:, PUBLISHED], values, interval
+        )
 
         usual = self.scale.step_spread(slots)
         drifted = self.drift.update(slots, self._size(errors[:, MIXED, 0] / usual[:, 0], slots))
@@ -193,6 +231,7 @@ class Engine:
         self._remember_windows(slots, n)
         self.learner.begin(self.frames, self.known, self.memory, self._favour)
         incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, score, channel_score)
+        self.feedback.keep(incidents, [batch.streams[row] for row in np.flatnonzero(score >= 1.0).tolist()], patterns)
         return Outcome(
             channels=self.channels,
             streams=batch.streams,
@@ -203,7 +242,7 @@ class Engine:
             lower=shown.levels[:, main, 0],
             upper=shown.levels[:, main, 1],
             score=score,
-            terms=score[:, None],
+            terms=terms,
             channel_score=channel_score,
             weights=np.concatenate([foretold.weights, share[:, None]], axis=1),
             experts=last[:, None, None] + foretold.experts,
@@ -214,10 +253,18 @@ class Engine:
             reports=reports,
             paths=paths,
             repaired=repaired,
+            muted=muted,
         )
 
-    def _judge(self, slots: I64, errors: F64, interval: F64) -> tuple[F64, F64, F64]:
-        """Score [B] and its parts per channel [B, C], and how far the frames may be learned from [B]."""
+    def _judge(
+        self, streams: Sequence[str], slots: I64, errors: F64, values: F64, interval: F64
+    ) -> tuple[F64, F64, F64, F64, Bool, F32]:
+        """How strange frames are, and how far they may be learned from.
+
+        Returns:
+            score [B] and its parts per channel [B, C], its terms [B, T], trust [B], which frames are muted [B], and the
+            patterns [n, P] of those that are over the line all the same.
+        """
         # a quiet hour must not make the next ordinary change strange
         usual = np.fmax(self.intervals.spread(slots)[:, 0], CALMEST * self.scale.step_spread(slots)[:, 0])
         surprise = self.score.surprise(errors[:, 0], usual)
@@ -228,10 +275,46 @@ class Engine:
         parts = surprise / self.score.line(slots, interval, self.settings.alarm.per_week)[:, None]
         young = self.score.warming(slots) < 1.0
         parts = np.where(young[:, None], np.minimum(parts, 0.99), parts)
-        score: F64 = np.max(parts, axis=1, initial=0.0)
+        strange: F64 = np.max(parts, axis=1, initial=0.0)
+        terms = strange[:, None]
+        muted, patterns = self._hear(streams, slots, strange, terms, parts, errors[:, 0] / usual, values)
+        score: F64 = np.where(muted, np.minimum(strange, MUTED), strange)
         trust: F64 = np.where(score >= 1.0, DISTRUST, 1.0)
         self.score.learn(slots, worst, known, trust)
-        return score, parts, trust
+        return score, parts, terms, trust, muted, patterns
+
+    def _hear(
+        self,
+        streams: Sequence[str],
+        slots: I64,
+        score: F64,
+        terms: F64,
+        parts: F64,
+        errors: F64,
+        values: F64,
+    ) -> tuple[Bool, F32]:
+        """Which frames are like what people called false [B], and the patterns of those that are over the line and not.
+
+        Args:
+            errors: [B, C] of the one-step forecasts, in usual errors.
+        """
+        muted = np.zeros(len(streams), np.bool_)
+        over = np.flatnonzero(score >= 1.0)
+        at = slots[over]
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            level = (values[over] - self.scale.mean[at]) / self.scale.spread(at)
+        sight = Sight(
+            score=score[over],
+            terms=terms[over],
+            channel_score=parts[over],
+            errors=errors[over],
+            level=level,
+            hidden=self.hidden.h[at, -1],
+            generation=self.hidden.generation[at],
+        )
+        patterns = self.feedback.patterns(sight)
+        muted[over] = self.feedback.muted([streams[row] for row in over.tolist()], patterns)
+        return muted, patterns[~muted[over]]
 
     def _size(self, errors: F64, slots: I64) -> F64:
         """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
@@ -375,6 +458,7 @@ class Engine:
         self.pool.widen(sizes)
         self.ranges = Ranges(self.settings.channel, self.channels)
         self.learner.widen(len(self.channels))
+        self.feedback.widen(len(self.channels))
 
     def snapshot(self) -> Snapshot:
         """Mark the state as of now; give it time with `copy` between two calls of `apply`, and it will hold the state.
@@ -442,6 +526,8 @@ class Engine:
         arrays |= {f"pool.{key}": array for key, array in self.pool.state_dict().items()}
         learner_arrays, learner_meta = self.learner.state_dict()
         arrays |= {f"learner.{key}": array for key, array in learner_arrays.items()}
+        taught_arrays, taught = self.feedback.state_dict()
+        arrays |= {f"feedback.{key}": array for key, array in taught_arrays.items()}
         meta = {
             "layout": layout.LAYOUT,
             "channels": list(self.channels),
@@ -453,6 +539,7 @@ class Engine:
             "memory_windows": self.memory.slots,
             "memory_added": self.memory.added,
             "learner": learner_meta,
+            "feedback": taught,
         }
         return arrays, meta
 
@@ -483,6 +570,8 @@ class Engine:
                 raise ValueError(f"{name}: {part.slots} rows are not {rows[name]}")
         self.memory.grow(windows)
         self.learner.load_state_dict(_of_part("learner", arrays), meta["learner"])
+        if "feedback" in meta:  # a state from before there was any lacks it
+            self.feedback.load_state_dict(_of_part("feedback", arrays), meta["feedback"])
         self._grow(max(len(self.slots), FIRST_ROWS))
 
 
