@@ -262,10 +262,20 @@ class App:
         if request.verb == "status":
             reasons = self._unready()
             return commands.reply(not reasons, "; ".join(reasons) or f"ready, {self._streams()} streams", request)
-        for name in self._workers if request.group is None else (request.group,):
-            if request.command is not None:
-                await self._workers[name].command(request.command)
-        return commands.reply(True, "done", request)
+        workers = list(self._workers.values()) if request.group is None else [self._workers[request.group]]
+        if request.command is None:
+            taught = [one for worker in workers for one in await worker.taught()]
+            return commands.reply(True, f"{len(taught)} incidents were taught", request, taught)
+        said: list[str] = []
+        refused: list[str] = []
+        for worker in workers:
+            try:
+                said.append(await worker.command(request.command))
+            except commands.CommandError as error:
+                refused.append(f"group {worker.name}: {error}")
+        if not said:  # an incident is of one group, and the others do not know it
+            raise commands.CommandError("; ".join(refused))
+        return commands.reply(True, "; ".join(filter(None, said)) or "done", request)
 
     def _spent(self, cpu_s: float) -> None:
         self._train_s += cpu_s

@@ -22,7 +22,9 @@ from streamd.model.training import Candidate, Job
 from streamd.records import Batch, Command, Outcome, Reading, Record, Reset, Stretch
 from streamd.residency import Residency
 from streamd.wire import outcomes
+from streamd.wire.commands import CommandError, Taught
 from streamd.wire.messages import Message
+from streamd.wire.times import utc
 
 log = logging.getLogger("streamd.worker")
 
@@ -95,6 +97,7 @@ class Worker:
         self._stopping = False
         metrics.streams.labels(name).set(engine.known)
         metrics.training_stretch.labels(name).set(engine.learner.stretch)
+        metrics.taught.labels(name).set(len(engine.feedback))
         self._count_open()
 
     async def take(self, readings: list[Reading], source: Source, *, joined: bool, arrival: float, ticket: int) -> None:
@@ -115,13 +118,30 @@ class Worker:
         else:
             self._outlet.done(ticket)
 
-    async def command(self, command: Command) -> None:
-        """Carry out a command after everything that came before it."""
+    async def command(self, command: Command) -> str:
+        """Carry out a command after everything that came before it; gives what else came of it, or "".
+
+        Raises:
+            CommandError: the engine refuses it; nothing is journaled.
+        """
         await self._idle.wait()
+        if refusal := self.engine.refusal(command):
+            raise CommandError(refusal)
         if isinstance(command, Reset) and command.stream is not None:
             await self._residency.bring([command.stream])
-        self._carry_out(command)
-        log.info("action=command group=%s command=%s", self.name, type(command).__name__.lower())
+        said = self._carry_out(command)
+        log.info("action=command group=%s command=%s said=%r", self.name, type(command).__name__.lower(), said)
+        metrics.taught.labels(self.name).set(len(self.engine.feedback))
+        return said
+
+    async def taught(self) -> list[Taught]:
+        """What people said of incidents, the latest last, by all commands so far."""
+        await self._idle.wait()
+        return [
+            Taught(self.name, incident, lesson.verdict, lesson.stream, utc(lesson.start), lesson.start)
+            for incident, lesson in self.engine.feedback.taught()
+            if lesson.verdict is not None
+        ]
 
     async def run(self) -> None:
         """Apply what is taken in, until `stop`; what is still waited for then is left to the broker to send again."""
@@ -188,9 +208,9 @@ class Worker:
             self._let_go(ticket)
         self._outlet.inside(self.name, bool(self._inside))
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command) -> str:
         self._outlet.note(self.name, command)
-        self.engine.command(command)
+        return self.engine.command(command)
 
     def _let_go(self, ticket: int) -> None:
         left = self._open[ticket] - 1
@@ -209,6 +229,8 @@ class Worker:
         metrics.streams.labels(name).set(self.engine.known)
         metrics.repaired.labels(name).inc(outcome.repaired)
         metrics.drifts.labels(name).inc(int(outcome.drifted.sum()))
+        if outcome.muted is not None:
+            metrics.scores_muted.labels(name).inc(int(outcome.muted.sum()))
         for expert, weight in zip(self._names.experts, outcome.weights.mean(axis=(0, 2, 3)).tolist(), strict=True):
             metrics.expert_weight.labels(name, expert).set(weight)
         for stream, progress in zip(outcome.streams, outcome.warming.tolist(), strict=True):
