@@ -110,6 +110,24 @@ class Incident(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Frames before or in an incident, with what was forecast for each of them one step before."""
+
+    incident: str
+    stream: str
+    channels: tuple[str, ...]  # [C]
+    seq: int  # of the first; the others follow without a gap
+    times: F64  # [N] s since the epoch
+    values: F64  # [N, C] in the sensors' units; NaN: missing
+    mean: F64  # [N, C]
+    lower: F64  # [N, C] of the group's main coverage
+    upper: F64  # [N, C]
+    score: F32  # [N]
+    terms: F32  # [N, T] in the order of engine.score.TERMS
+    patterns: F32  # [n, P] the incident's, so far; see engine.feedback
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What applying one batch gave, row by row as in the batch; made before the batch was learned from."""
 
@@ -134,6 +152,7 @@ class Outcome:
     paths: F64 | None = None  # [B, P, H, C] sample paths
     repaired: int = 0  # hidden states that were not finite or out of bounds, and were set right
     muted: Bool | None = None  # [B] over the line, but like what people called false; None: none is
+    excerpts: tuple[Excerpt, ...] = ()  # of incidents, to be kept with them
 
 
 @dataclass(frozen=True, slots=True)

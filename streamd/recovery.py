@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streamd import metrics
+from streamd import archivist, metrics
 from streamd.config import Config, ConfigError, Group
 from streamd.edge.disk import Disk
 from streamd.edge.recall import Mark
@@ -28,12 +28,14 @@ from streamd.engine.migrate import migrate
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
-from streamd.records import Batch, Marks, Reset
+from streamd.records import Batch, Command, Marks, Outcome, Reset
 from streamd.residency import Residency
 from streamd.store import checkpoint, codec, folders
+from streamd.store.archive import Archive
 from streamd.store.checkpoint import Checkpoint
 from streamd.store.journal import Entry, Journal
 from streamd.store.spill import Spill
+from streamd.store.sqlite import DamagedError, StoreError
 from streamd.wire import outcomes
 from streamd.wire.messages import Message
 
@@ -50,6 +52,7 @@ class State:
     trainers: dict[str, Client[Job, Candidate]]
     residencies: dict[str, Residency]
     spill: Spill
+    archive: Archive
     journal: Journal | None  # None: durability is "checkpoint"
     saved: int | None  # position of the newest good checkpoint; None: there is none
     position: int  # of the last record applied
@@ -64,6 +67,7 @@ class State:
         if self.journal is not None:
             self.journal.close()
         self.spill.close()
+        self.archive.close()
 
 
 async def recover(config: Config, thread: TrainingThread[Job, Candidate], disk: Disk, stop: asyncio.Event) -> State:
@@ -87,7 +91,10 @@ async def recover(config: Config, thread: TrainingThread[Job, Candidate], disk: 
     trainers = {name: thread.client(on_cpu=metrics.training_cpu_seconds.labels(name).inc) for name in config.groups()}
     engines = {name: _engine(name, settings, trainers[name], kept) for name, settings in config.groups().items()}
     spill = await disk(lambda: _open_spill(folder, position))
-    state = State(engines, trainers, {}, spill, None, None if kept is None else kept.position, position, position)
+    archive = await disk(lambda: Archive.open(folder / folders.ARCHIVE))
+    state = State(
+        engines, trainers, {}, spill, archive, None, None if kept is None else kept.position, position, position
+    )
     state.residencies = _residencies(state, disk)
     if kept is None:
         log.info("action=begin state=%s", folder)
@@ -189,6 +196,8 @@ async def _apply_journal(state: State, journal: Journal, disk: Disk, stop: async
             break
         found = await replay(entries, state.engines, state.residencies, journal.published, prefix=prefix)
         state.again += found.messages
+        if found.archived:
+            await _keep(state.archive, found.archived, disk)
         state.marks = found.marks if found.session_lost else state.marks + found.marks
         state.position = entries[-1].position
         if found.strangers:
@@ -203,6 +212,14 @@ async def _apply_journal(state: State, journal: Journal, disk: Disk, stop: async
     )
 
 
+async def _keep(archive: Archive, found: list[tuple[str, Outcome | Command]], disk: Disk) -> None:
+    """Archive again what may not have been: the same rows under the same keys."""
+    try:
+        await disk(lambda: archive.put(archivist.items(found)))
+    except (StoreError, DamagedError) as error:
+        log.error("action=archive_failed waiting=%d reason=%r", len(found), str(error))
+
+
 class Replayed(NamedTuple):
     """What came out of applying journaled records again."""
 
@@ -210,6 +227,7 @@ class Replayed(NamedTuple):
     marks: list[Mark]  # of messages that the broker may send again
     session_lost: bool  # none of the marks from before counts any more
     strangers: int  # records of groups that are not configured any more
+    archived: list[tuple[str, Outcome | Command]]  # by group, what concerns the archive
 
 
 async def replay(
@@ -236,6 +254,7 @@ async def replay(
     marks: list[Mark] = []
     session_lost = False
     strangers = 0
+    archived: list[tuple[str, Outcome | Command]] = []
     for entry in entries:
         metrics.recovered.inc()
         record = codec.decode(entry.record)
@@ -253,15 +272,20 @@ async def replay(
         if not isinstance(record, Batch):
             if isinstance(record, Reset) and record.stream is not None:
                 await residency.bring([record.stream])
+            refused = engine.refusal(record)
             engine.command(record)
+            if archivist.concerns(record) and not refused:
+                archived.append((entry.group, record))
             continue
         await residency.bring(record.streams)
         outcome = engine.apply(record)
+        if archivist.concerns(outcome):
+            archived.append((entry.group, outcome))
         if entry.position > published:
             names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
             messages += outcomes.encode(prefix, entry.group, outcome, names)
         await residency.make_room(entry.position)
-    return Replayed(messages, marks, session_lost, strangers)
+    return Replayed(messages, marks, session_lost, strangers, archived)
 
 
 def unsent(saved: Sequence[Sequence[object]]) -> list[Message]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from streamd import metrics
@@ -61,6 +62,7 @@ class Worker:
         residency: brings streams into memory, and lets them leave.
         prefix: of the topics.
         stream_series: how many streams of all get a series of their own.
+        kept: told of what was applied, to archive what concerns incidents; None: nothing is archived.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class Worker:
         *,
         prefix: str,
         stream_series: int,
+        kept: Callable[[str, Outcome | Command], None] | None = None,
     ) -> None:
         self.name = name
         self.engine = engine
@@ -83,6 +86,7 @@ class Worker:
         self._outlet = outlet
         self._residency = residency
         self._prefix = prefix
+        self._kept = kept
         self._series_left = stream_series
         self._series: set[str] = set()
         self._names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
@@ -198,6 +202,8 @@ class Worker:
         self.busy_s += spent_s
         metrics.apply_seconds.labels(self.name).observe(spent_s)
         metrics.batch_size.labels(self.name).observe(len(batch))
+        if self._kept is not None:
+            self._kept(self.name, outcome)
         for message in outcomes.encode(self._prefix, self.name, outcome, self._names):
             self._outlet.publish(message)
         now = time.time()
@@ -210,7 +216,10 @@ class Worker:
 
     def _carry_out(self, command: Command) -> str:
         self._outlet.note(self.name, command)
-        return self.engine.command(command)
+        said = self.engine.command(command)
+        if self._kept is not None:
+            self._kept(self.name, command)
+        return said
 
     def _let_go(self, ticket: int) -> None:
         left = self._open[ticket] - 1

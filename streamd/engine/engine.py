@@ -21,6 +21,7 @@ from streamd.engine.incidents import Incidents
 from streamd.engine.intervals import Intervals, Pool
 from streamd.engine.learner import Learner, Trainer
 from streamd.engine.memory import Memory
+from streamd.engine.past import Past
 from streamd.engine.paths import Paths, offsets
 from streamd.engine.ranges import Ranges
 from streamd.engine.recent import Recent
@@ -38,7 +39,9 @@ from streamd.records import (
     Batch,
     Bool,
     Command,
+    Excerpt,
     Freeze,
+    Incident,
     Outcome,
     Reset,
     Stretch,
@@ -87,6 +90,7 @@ class Engine:
         self.experts = Experts(sizes)
         self.drift = Drift(sizes)
         self.paths = Paths(sizes)
+        self.past = Past(sizes)
         self.hidden = Hidden(sizes)
         self.intervals = Intervals(sizes)
         self.pool = Pool(sizes, slots=1)
@@ -232,6 +236,8 @@ class Engine:
         self.learner.begin(self.frames, self.known, self.memory, self._favour)
         incidents = self.incidents.update(slots, batch.streams, self.channels, seq, batch.times, score, channel_score)
         self.feedback.keep(incidents, [batch.streams[row] for row in np.flatnonzero(score >= 1.0).tolist()], patterns)
+        self.past.remember(slots, n, batch.times, score, terms, offset[:, 0], bounds[:, main, :, 0])
+        excerpts = self._excerpts(batch.streams, slots, n, seq, incidents)
         return Outcome(
             channels=self.channels,
             streams=batch.streams,
@@ -254,6 +260,7 @@ class Engine:
             paths=paths,
             repaired=repaired,
             muted=muted,
+            excerpts=excerpts,
         )
 
     def _judge(
@@ -315,6 +322,20 @@ class Engine:
         patterns = self.feedback.patterns(sight)
         muted[over] = self.feedback.muted([streams[row] for row in over.tolist()], patterns)
         return muted, patterns[~muted[over]]
+
+    def _excerpts(
+        self, streams: Sequence[str], slots: I64, n: I64, seq: I64, incidents: Sequence[Incident]
+    ) -> tuple[Excerpt, ...]:
+        """What is to be kept of frames beside incidents."""
+        is_open = self.incidents.open[slots]
+        if not incidents and not is_open.any():
+            return ()
+        opened = [
+            f"{stream}-{number}" if yes else None
+            for stream, number, yes in zip(streams, self.incidents.seq[slots].tolist(), is_open.tolist(), strict=True)
+        ]
+        parts = self.recent, self.ranges, opened, incidents, self.feedback.faces
+        return self.past.cut(slots, n, seq, streams, self.channels, *parts)
 
     def _size(self, errors: F64, slots: I64) -> F64:
         """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
@@ -394,6 +415,7 @@ class Engine:
             **self.experts.parts(),
             "drift": self.drift,
             "paths": self.paths,
+            "past": self.past,
             "hidden": self.hidden,
             "intervals": self.intervals,
             "score": self.score,

@@ -123,11 +123,15 @@ class Feedback:
             streams, patterns: [B], [B, P] of the frames over the line that were not muted.
         """
         for incident in incidents:
-            if incident.state == "raised":
+            if incident.state == "cleared" or not incident.stream:  # the latter is of many streams: they have their own
+                continue
+            if (known := self._lessons.get(incident.id)) is not None:
+                known.open = True  # it may have been opened again
+            else:
                 fresh = np.empty((0, self._width), np.float32)
                 self._lessons[incident.id] = Lesson(incident.stream, incident.start, True, None, fresh)
-                self._open[incident.stream] = incident.id
-                self._forget_oldest(taught=False)
+            self._open[incident.stream] = incident.id
+            self._forget_oldest(taught=False)
         for stream, pattern in zip(streams, patterns, strict=True):
             lesson = self._lessons.get(self._open.get(stream, ""))
             if lesson is None or len(lesson.faces) == FACES:

@@ -16,6 +16,7 @@ from streamd.engine.incidents import Incidents
 from streamd.engine.intervals import Intervals
 from streamd.engine.lags import Lags
 from streamd.engine.mix import Gate, Mix
+from streamd.engine.past import Past
 from streamd.engine.paths import Paths, ring
 from streamd.engine.pending import Pending
 from streamd.engine.recent import Recent
@@ -45,6 +46,7 @@ PARTS: dict[str, type[Rows]] = {
     "gate": Gate,
     "drift": Drift,
     "paths": Paths,
+    "past": Past,
     "hidden": Hidden,
     "intervals": Intervals,
     "score": Score,
