@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from streamd import metrics
 from streamd.records import Command, Outcome, Teach, Withdraw
@@ -20,6 +20,7 @@ from streamd.store.sqlite import DamagedError, StoreError
 log = logging.getLogger("streamd.archivist")
 
 PAUSE_S = 1.0  # between two writes
+Concern: TypeAlias = Outcome | Teach | Withdraw
 MOST_WAITING = 4000  # outcomes; of more, the oldest are given up
 
 
@@ -48,7 +49,7 @@ class Archivist:
         self._archive = archive
         self._disk = disk
         self._flush = flush
-        self._waiting: list[tuple[str, Outcome | Teach | Withdraw]] = []
+        self._waiting: list[tuple[str, Concern]] = []
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
         self._failing = False
@@ -99,14 +100,14 @@ class Archivist:
             return True
 
 
-def concerns(one: Outcome | Command) -> bool:
+def concerns(one: Outcome | Command) -> TypeGuard[Concern]:
     """Whether there is anything in it for the archive."""
     if isinstance(one, Outcome):
         return bool(one.incidents or one.excerpts)
     return isinstance(one, Teach | Withdraw)
 
 
-def items(some: list[tuple[str, Outcome | Teach | Withdraw]]) -> list[Item]:
+def items(some: list[tuple[str, Concern]]) -> list[Item]:
     """The archive's rows, by groups' names, in order."""
     rows: list[Item] = []
     for group, one in some:

@@ -28,7 +28,7 @@ from streamd.engine.migrate import migrate
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
-from streamd.records import Batch, Command, Marks, Outcome, Reset
+from streamd.records import Batch, Marks, Reset
 from streamd.residency import Residency
 from streamd.store import checkpoint, codec, folders
 from streamd.store.archive import Archive
@@ -212,7 +212,7 @@ async def _apply_journal(state: State, journal: Journal, disk: Disk, stop: async
     )
 
 
-async def _keep(archive: Archive, found: list[tuple[str, Outcome | Command]], disk: Disk) -> None:
+async def _keep(archive: Archive, found: list[tuple[str, archivist.Concern]], disk: Disk) -> None:
     """Archive again what may not have been: the same rows under the same keys."""
     try:
         await disk(lambda: archive.put(archivist.items(found)))
@@ -227,7 +227,7 @@ class Replayed(NamedTuple):
     marks: list[Mark]  # of messages that the broker may send again
     session_lost: bool  # none of the marks from before counts any more
     strangers: int  # records of groups that are not configured any more
-    archived: list[tuple[str, Outcome | Command]]  # by group, what concerns the archive
+    archived: list[tuple[str, archivist.Concern]]  # by group, what concerns the archive
 
 
 async def replay(
@@ -254,7 +254,7 @@ async def replay(
     marks: list[Mark] = []
     session_lost = False
     strangers = 0
-    archived: list[tuple[str, Outcome | Command]] = []
+    archived: list[tuple[str, archivist.Concern]] = []
     for entry in entries:
         metrics.recovered.inc()
         record = codec.decode(entry.record)

@@ -236,7 +236,7 @@ def _unpacked(incident: str, body: bytes) -> Excerpt:
     patterns = np.frombuffer(data, "<f4", -1, at).reshape(head.patterns, -1) if head.patterns else np.empty((0, 0))
     values = exact[:, 1:]
     base = np.where(np.isfinite(values), values, 0.0)
-    mean, lower, upper = (base + single[:, C * at : C * (at + 1)] for at in range(3))
+    mean, lower, upper = (base + single[:, C * at : C * (at + 1)].astype(np.float64) for at in range(3))
     return Excerpt(
         incident=incident,
         stream=head.stream,
