@@ -130,7 +130,7 @@ class App:
             share=max(engine.settings.training.cpu_share for engine in state.engines.values()),
             stretch=max(engine.learner.stretch for engine in state.engines.values()),
         )
-        archivist = Archivist(state.archive, journal_disk, self._keeper.flush)
+        archivist = Archivist(state.archive, journal_disk, self._keeper.flush, state.unarchived)
         self._workers = {
             name: Worker(
                 name,

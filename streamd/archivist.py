@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeGuard
 
 from streamd import metrics
@@ -43,15 +43,24 @@ class Archivist:
         archive: used through `disk` only.
         disk: runs the archive's calls.
         flush: commits the records so far to the journal; false when the disk refuses.
+        waiting: what a recovery left.
     """
 
-    def __init__(self, archive: Archive, disk: Disk, flush: Callable[[], Awaitable[bool]]) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        disk: Disk,
+        flush: Callable[[], Awaitable[bool]],
+        waiting: Sequence[tuple[str, Concern]] = (),
+    ) -> None:
         self._archive = archive
         self._disk = disk
         self._flush = flush
-        self._waiting: list[tuple[str, Concern]] = []
+        self._waiting = list(waiting)
         self._lock = asyncio.Lock()
         self._wake = asyncio.Event()
+        if waiting:
+            self._wake.set()
         self._failing = False
 
     def take(self, group: str, one: Outcome | Command) -> None:
@@ -89,11 +98,14 @@ class Archivist:
                 return True
             try:
                 await self._disk(lambda: self._archive.put(items(some)))
-            except (StoreError, DamagedError) as error:
+            except StoreError as error:
                 if not self._failing:
                     log.error("action=archive_failed waiting=%d reason=%r", len(some), str(error))
                 self._failing = True
                 return False
+            except DamagedError as error:  # the next start makes a new one; that must not hold up everything else
+                log.error("action=archive_damaged lost=%d reason=%r", len(some), str(error))
+                metrics.dropped.labels("archive", "damaged").inc(len(some))
             self._failing = False
             gone = set(map(id, some))
             self._waiting = [one for one in self._waiting if id(one) not in gone]

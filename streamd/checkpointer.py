@@ -70,7 +70,7 @@ class Checkpointer:
         unsent: incidents that the link has not got rid of.
         filters: topics that are subscribed to.
         replay_s: how long it would take to apply again what was applied since the start, s.
-        settle: writes what else recovery would make again of the journal, if anything.
+        settle: writes what else recovery would make again of the journal; false if the disk refuses.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Checkpointer:
         unsent: Callable[[], Sequence[Message]],
         filters: Sequence[str],
         replay_s: Callable[[], float],
-        settle: Callable[[], Awaitable[object]] | None = None,
+        settle: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._folder = folder
         self._settings = settings
@@ -166,8 +166,8 @@ class Checkpointer:
                 metrics.checkpoint_pause_seconds.observe(time.perf_counter() - sliced)
         if not await self._keeper.flush():
             return False
-        if self._settle is not None:
-            await self._settle()
+        if self._settle is not None and not await self._settle():
+            return False
         await self._keeper.told(position, OUTCOMES_S)  # what a checkpoint covers is not computed again to be sent again
         arrays: dict[str, Array] = {
             f"{name}/{key}": array for name, snapshot in snapshots.items() for key, array in snapshot.arrays.items()

@@ -60,6 +60,7 @@ class State:
     known_filters: tuple[str, ...] = ()  # topics that the broker's session may still hold
     again: list[Message] = field(default_factory=list)  # to be published first: what may not have gone out
     marks: list[Mark] = field(default_factory=list)  # of messages that the broker may send again
+    unarchived: list[tuple[str, archivist.Concern]] = field(default_factory=list)  # what the archive did not take yet
     refitted: bool = False  # settings have changed: the journal can't be applied to these engines
 
     def close(self) -> None:
@@ -197,7 +198,8 @@ async def _apply_journal(state: State, journal: Journal, disk: Disk, stop: async
         found = await replay(entries, state.engines, state.residencies, journal.published, prefix=prefix)
         state.again += found.messages
         if found.archived:
-            await _keep(state.archive, found.archived, disk)
+            state.unarchived += found.archived
+            await _archive(state, disk)
         state.marks = found.marks if found.session_lost else state.marks + found.marks
         state.position = entries[-1].position
         if found.strangers:
@@ -212,12 +214,13 @@ async def _apply_journal(state: State, journal: Journal, disk: Disk, stop: async
     )
 
 
-async def _keep(archive: Archive, found: list[tuple[str, archivist.Concern]], disk: Disk) -> None:
+async def _archive(state: State, disk: Disk) -> None:
     """Archive again what may not have been: the same rows under the same keys."""
     try:
-        await disk(lambda: archive.put(archivist.items(found)))
+        await disk(lambda: state.archive.put(archivist.items(state.unarchived)))
+        state.unarchived.clear()
     except (StoreError, DamagedError) as error:
-        log.error("action=archive_failed waiting=%d reason=%r", len(found), str(error))
+        log.error("action=archive_failed waiting=%d reason=%r", len(state.unarchived), str(error))
 
 
 class Replayed(NamedTuple):

@@ -53,12 +53,12 @@ KINDS = get_args(Kind)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row: of an incident, what was told by the frame at a time, frames from a number on, or a verdict."""
+    """One row: of an incident, what was told of it once, frames from a number on, or a verdict."""
 
     group: str
     incident: str
     kind: Kind
-    place: int  # us since the epoch; number of the first frame; 0
+    place: int  # checksum of the body; number of the first frame; 0
     body: bytes
 
 
@@ -88,12 +88,9 @@ def of_outcome(group: str, outcome: Outcome) -> list[Item]:
     """What is to be kept of an outcome; it takes milliseconds where many incidents are raised at once."""
     if not outcome.incidents and not outcome.excerpts:
         return []
-    times = dict(zip(outcome.streams, outcome.times.tolist(), strict=True))
-    latest = max(times.values(), default=0.0)
-    items = [
-        Item(group, one.id, "told", round(1e6 * times.get(one.stream, latest)), msgspec.msgpack.encode(one))
-        for one in outcome.incidents
-    ]
+    bodies = [(one.id, msgspec.msgpack.encode(one)) for one in outcome.incidents]
+    # equal incidents are one: a number of a frame would not do for those of many streams, nor times, which may be equal
+    items = [Item(group, name, "told", zlib.crc32(body), body) for name, body in bodies]
     return items + [Item(group, one.incident, "frames", one.seq, _packed(one)) for one in outcome.excerpts]
 
 
@@ -187,7 +184,7 @@ class Archive:
 
     def _get(self, group: str, incident: str, *, frames: bool) -> Kept | None:
         rows = self._database.rows(
-            f'SELECT {_FIELDS} FROM kept WHERE "group" = ? AND incident = ? AND kind != ? ORDER BY kind, place',  # noqa: S608
+            f'SELECT {_FIELDS} FROM kept WHERE "group" = ? AND incident = ? AND kind != ? ORDER BY id',  # noqa: S608
             (group, incident, "" if frames else "frames"),
         )
         told: list[Incident] = []

@@ -102,6 +102,11 @@ class Machine:
         return np.array([row.opened >= 0 for row in self.rows.values()])
 
     @property
+    def feedback(self) -> tuple[()]:
+        """Nobody teaches it anything."""
+        return ()
+
+    @property
     def known(self) -> int:
         return self.core.known
 
@@ -120,7 +125,10 @@ class Machine:
         row = self.rows.get(stream)
         return -np.inf if row is None or row.seq == 0 else row.last_time
 
-    def command(self, command: Command) -> None:
+    def refusal(self, command: Command) -> str:
+        return ""
+
+    def command(self, command: Command) -> str:
         core = self.core
         match command:
             case Widen(channels):
@@ -140,6 +148,7 @@ class Machine:
             case Stretch(factor):
                 core.stretch = factor
         core.chain = chain(core.chain, _encode(command))
+        return ""
 
     def apply(self, batch: Batch) -> Outcome:
         core = self.core
