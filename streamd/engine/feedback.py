@@ -109,7 +109,7 @@ class Feedback:
         begins = np.cumsum([0, *(len(lesson.faces) for lesson in lessons[:-1])])
         false = np.array([lesson.verdict == "false" for lesson in lessons])
         for row, stream in enumerate(streams):
-            near = np.logical_or.reduceat(self._distance(patterns[row], faces) < NEAR, begins)
+            near = np.logical_or.reduceat(distance(patterns[row], faces, self._channels) < NEAR, begins)
             votes = near * np.array([1.0 if lesson.stream == stream else OF_ANOTHER for lesson in lessons])
             said = float(votes[false].sum())
             found[row] = said >= NEEDED and said > float(votes[~false].sum())
@@ -136,7 +136,7 @@ class Feedback:
             lesson = self._lessons.get(self._open.get(stream, ""))
             if lesson is None or len(lesson.faces) == FACES:
                 continue
-            if not (self._distance(pattern, lesson.faces) < UNLIKE).any():
+            if not (distance(pattern, lesson.faces, self._channels) < UNLIKE).any():
                 lesson.faces = np.concatenate([lesson.faces, pattern[None]])
         for incident in incidents:
             if incident.state == "cleared" and self._open.get(incident.stream) == incident.id:
@@ -219,18 +219,6 @@ class Feedback:
     def _width(self) -> int:
         return width(self._channels, self._hidden)
 
-    def _distance(self, pattern: F32, faces: F32) -> F32:
-        """How far a pattern [P] is from each of others [n, P]; a smaller disturbance of the same kind is not far."""
-        begin = 2 * self._channels + len(TERMS)
-        end = begin + self._hidden
-        plain = np.square(faces[:, :begin] - pattern[:begin]).sum(axis=1)
-        # states that other weights made, or none, can't be compared
-        same = (faces[:, -1] == pattern[-1]) & faces[:, begin:end].any(axis=1) & pattern[begin:end].any()
-        apart = np.square(faces[:, begin:end] - pattern[begin:end]).sum(axis=1)
-        more = np.maximum(pattern[end : end + SIZES] - faces[:, end : end + SIZES], 0.0).max(axis=1)
-        distance: F32 = np.sqrt(plain + np.where(same, apart, 0.0) + more * more)
-        return distance
-
     def _forget_oldest(self, *, taught: bool) -> str:
         """Keep within the bound; an incident that is open goes only where all are."""
         of_kind = [one for one, lesson in self._lessons.items() if (lesson.verdict is not None) == taught]
@@ -241,6 +229,18 @@ class Feedback:
         if self._open.get(lesson.stream) == oldest:
             del self._open[lesson.stream]
         return oldest
+
+
+def distance(pattern: F32, faces: F32, channels: int) -> F32:
+    """How far a pattern [P] is from each of others [n, P]; a smaller disturbance of the same kind is not far."""
+    begin, end = 2 * channels + len(TERMS), len(pattern) - TAIL
+    plain = np.square(faces[:, :begin] - pattern[:begin]).sum(axis=1)
+    # states that other weights made, or none, can't be compared
+    same = (faces[:, -1] == pattern[-1]) & faces[:, begin:end].any(axis=1) & pattern[begin:end].any()
+    apart = np.square(faces[:, begin:end] - pattern[begin:end]).sum(axis=1)
+    more = np.maximum(pattern[end : end + SIZES] - faces[:, end : end + SIZES], 0.0).max(axis=1)
+    far: F32 = np.sqrt(plain + np.where(same, apart, 0.0) + more * more)
+    return far
 
 
 def width(channels: int, hidden: int) -> int:

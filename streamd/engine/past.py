@@ -1,7 +1,7 @@
 """What was forecast for the last frames of every stream and what they scored, so that an incident can be shown later.
 
 In rings beside those of `Recent`, which have the values: frame n lies in row n % R. Knows which incidents are open; not
-what becomes of what it cuts out.
+what becomes of what it cuts out. A reset forgets them, and what was open then tells no more.
 """
 
 from __future__ import annotations

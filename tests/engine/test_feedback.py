@@ -13,9 +13,10 @@ from streamd.config import Network
 from streamd.engine import feedback
 from streamd.engine.feedback import FACES, REMEMBERED, TAUGHT, Feedback, Sight, refit, width
 from streamd.engine.migrate import migrate
-from streamd.engine.score import TERMS, WARM_FRAMES
+from streamd.engine.score import TERMS
 from streamd.records import Batch, Incident, Reset, Teach, Widen, Withdraw
 from tests.engine.runs import bits, outcome_bits, small_engine, state, with_training
+from tests.incidents import BEGIN, BIGGER, DOWN, OTHER, SETTINGS, SPIKE, Scene, teach
 
 C, K = 3, 4
 
@@ -249,55 +250,6 @@ def test_patterns_move_with_their_channels_and_lose_what_another_network_saw():
 
 # --- through the engine ---
 
-SETTINGS = with_training(enabled=False)
-EVERY = 40  # frames between two disturbances
-
-
-class Scene:
-    """A stream of noise, with a disturbance at some frames."""
-
-    def __init__(self, engine, seed=1):
-        self.engine = engine
-        self._random = np.random.default_rng(seed)
-        self.frame = 0
-        self.records = []
-
-    def give(self, more=(0.0, 0.0), stream="s"):
-        """One frame's outcome."""
-        self.frame += 1
-        values = 20.0 + self._random.normal(size=2) + more
-        batch = Batch((stream,), np.array([60.0 * self.frame]), values[None])
-        self.records.append(batch)
-        return self.engine.apply(batch)
-
-    def command(self, command):
-        self.records.append(command)
-        return self.engine.command(command)
-
-    def calm(self, frames=EVERY):
-        return [self.give() for _ in range(frames)]
-
-    def disturbed(self, more):
-        """Ids of the incidents that a disturbance of one frame raises, and its scores until all is calm."""
-        outcomes = [self.give(more), *self.calm()]
-        ids = [one.id for outcome in outcomes for one in outcome.incidents if one.state == "raised"]
-        return ids, outcomes
-
-
-SPIKE, OTHER, BIGGER, DOWN = (40.0, 0.0), (0.0, 40.0), (200.0, 0.0), (-40.0, 0.0)
-
-
-def teach(scene):
-    """Three spikes are called false."""
-    scene.calm(WARM_FRAMES + 20)
-    for _ in range(3):
-        ids, _ = scene.disturbed(SPIKE)
-        assert ids
-        for one in ids:
-            assert scene.engine.refusal(Teach(one, "false")) == ""
-            scene.command(Teach(one, "false"))
-    return scene
-
 
 @functools.cache
 def lesson():
@@ -420,7 +372,7 @@ def test_a_channel_that_comes_later_leaves_it_in_force():
     engine.command(Widen(("a", "b")))
     scene = teach(Scene(engine))
     scene.command(Widen(("c",)))
-    batch = Batch(("s",), np.array([60.0 * (scene.frame + 1)]), np.array([[60.0, 20.0, np.nan]]))
+    batch = Batch(("s",), np.array([BEGIN + 60.0 * (scene.frame + 1)]), np.array([[60.0, 20.0, np.nan]]))
     assert engine.apply(batch).muted[0]
 
 
