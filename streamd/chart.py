@@ -26,14 +26,15 @@ def chart(values: F64, lower: F64, upper: F64, *, width: int, height: int) -> li
     """
     low, high = limits(values, lower, upper)
     grid = np.zeros((height, width), np.int64)
-    count = len(values)
-    across = 2 * width - 1
     shaded = np.zeros((height, width), np.bool_)
-    for n in range(count):
-        x = 0 if count == 1 else round(n * across / (count - 1))
+    across = 2 * width - 1
+    values, lower, upper = (_drawn_out(one, across + 1) for one in (values, lower, upper))
+    last = max(len(values) - 1, 1)
+    for n in range(len(values)):
+        x = round(n * across / last)
         if np.isfinite(lower[n]) and np.isfinite(upper[n]):
             top, bottom = _row(upper[n], low, high, height), _row(lower[n], low, high, height)
-            shaded[max(top // 4, 0) : bottom // 4 + 1, x // 2] = True
+            shaded[top // 4 : bottom // 4 + 1, x // 2] = True
         if np.isfinite(values[n]):
             y = _row(values[n], low, high, height)
             grid[y // 4, x // 2] |= DOTS[x % 2][y % 4]
@@ -41,6 +42,18 @@ def chart(values: F64, lower: F64, upper: F64, *, width: int, height: int) -> li
         "".join(chr(BLANK + dots) if dots else SHADE if shade else " " for dots, shade in zip(row, shades, strict=True))
         for row, shades in zip(grid.tolist(), shaded.tolist(), strict=True)
     ]
+
+
+def _drawn_out(numbers: F64, count: int) -> F64:
+    """As many numbers as there are columns, if there are fewer: on straight lines between neighbours."""
+    if len(numbers) in (0, 1) or len(numbers) >= count:
+        return numbers
+    at = np.linspace(0.0, len(numbers) - 1.0, count)
+    left = np.minimum(at.astype(np.int64), len(numbers) - 2)
+    share = at - left
+    between = numbers[left] * (1.0 - share) + numbers[left + 1] * share
+    # beside one that is missing, a number stands for itself
+    return np.where(np.isfinite(between), between, numbers[np.rint(at).astype(np.int64)])
 
 
 def limits(values: F64, lower: F64, upper: F64) -> tuple[float, float]:

@@ -31,14 +31,14 @@ VERDICTS = {"false": "a false alarm", "real": "real"}
 
 def incidents(found: Sequence[Kept], console: Console) -> None:
     """A line for each incident."""
-    grid = Table("incident", "group", "began", "state", "score", "blamed most", "said to be", title="latest incidents")
+    grid = Table("incident", "group", "began", "ended", "score", "blamed most", "said to be", title="latest incidents")
     for one in found:
         last = one.told[-1]
         grid.add_row(
             escape(last.id),
             escape(one.group),
             moment(last.start),
-            "open" if last.end is None else f"ended {moment(last.end)}",
+            "still open" if last.end is None else moment(last.end),
             f"{last.score:.3g}",
             escape(next(iter(blamed(last.channels)), "")),
             VERDICTS.get(one.verdict, ""),
@@ -159,8 +159,8 @@ def blamed(channels: dict[str, float], least: float = BLAMED) -> list[str]:
 
 
 def moment(epoch: float) -> str:
-    """A time in words; a number of s where it is no time of day."""
-    return utc(epoch).isoformat(timespec="seconds") if EARLIEST <= epoch < LATEST else f"{epoch:g} s"
+    """A time, UTC; a number of s where it is no time of day."""
+    return f"{utc(epoch):%Y-%m-%d %H:%M:%S}" if EARLIEST <= epoch < LATEST else f"{epoch:g} s"
 
 
 def number(value: float) -> str:
@@ -180,10 +180,10 @@ def _draw(found: Explanation, frames: Frames, name: str, console: Console) -> No
         console.print(f"{edges.get(row, ''):>11} │{line}", markup=False, no_wrap=True)
     begin = int(np.searchsorted(frames.times, found.incident.start))
     peak = int(np.argmin(np.abs(frames.times - found.incident.peak)))
-    count = len(frames.times)
+    count, later = len(frames.times), peak - begin
     console.print(f"{'':>11} └{marks([min(begin, count - 1)], count, width=width, sign='┴')}", markup=False)
     console.print(
         f"{moment(float(frames.times[0]))} to {moment(float(frames.times[-1]))}, {count} frames; "
-        f"┴ it began; the peak is {peak + 1 - begin} frames on",
+        f"┴ it began{f', the peak came {later} frames later' if later > 0 else ''}",
         markup=False,
     )

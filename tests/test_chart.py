@@ -32,10 +32,9 @@ def test_a_rising_line_goes_from_the_lower_left_to_the_upper_right():
 
 
 def test_the_band_is_shade_where_no_dot_is():
-    values = np.array([0.0, 10.0])
-    lines = chart(values, np.zeros(2), np.full(2, 3.0), width=2, height=4)
-    assert [line.count(SHADE) for line in lines] == [0, 0, 2, 1]
-    assert dots(lines) == {(0, 15), (3, 0)}
+    values = np.array([0.0, 0.0, 10.0, 10.0])
+    lines = chart(values, np.zeros(4), np.full(4, 3.0), width=2, height=4)
+    assert lines == [" ⠉", "  ", SHADE * 2, "⣀" + SHADE]
 
 
 def test_a_band_that_is_very_wide_does_not_press_the_values_into_a_line():
@@ -63,8 +62,12 @@ def test_any_numbers_make_lines_of_the_size_that_was_asked_for(numbers, width, h
     assert bool(dots(lines)) == bool(np.isfinite(values).any())
 
 
+def test_a_number_between_two_that_are_missing_is_drawn():
+    none = np.full(3, np.nan)
+    assert dots(chart(np.array([np.nan, 1.0, np.nan]), none, none, width=20, height=2))
+
+
 @pytest.mark.parametrize("value", [3.0, -1e300])
 def test_a_line_that_stands_still_is_drawn_in_the_middle(value):
-    assert {
-        y for _, y in dots(chart(np.full(9, value), np.full(9, np.nan), np.full(9, np.nan), width=5, height=3))
-    } == {6}
+    none = np.full(9, np.nan)
+    assert {y for _, y in dots(chart(np.full(9, value), none, none, width=5, height=3))} == {6}
