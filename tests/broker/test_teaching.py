@@ -1,4 +1,4 @@
-"""Three verdicts against a real mosquitto: the like of it raises no more, also after a kill, until they are withdrawn."""
+"""Verdicts against a real mosquitto: the like of it raises no more, also after a kill, until they are withdrawn."""
 
 from __future__ import annotations
 
