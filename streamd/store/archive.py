@@ -178,6 +178,14 @@ class Archive:
         found = (self._get(group, incident, frames=True) for (incident,) in rows)
         return (one for one in found if one is not None)
 
+    def damaged(self) -> int:
+        """How many rows are not what was written, and so left out."""
+        return sum(
+            not _is_sound(row)
+            for (at,) in self._database.rows("SELECT id FROM kept ORDER BY id")
+            for row in self._database.rows(_BY_ID, (at,))
+        )
+
     def close(self) -> None:
         """Ends the use of the file."""
         self._database.close()

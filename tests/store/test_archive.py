@@ -162,6 +162,7 @@ def test_a_row_that_is_damaged_is_left_out(path):
     again = Archive.open(path)
     (kept,) = again.latest(9)
     assert (kept.told[0].id, again.find("s-1")[0].excerpts) == ("s-1", ())
+    assert again.damaged() == 2
     again.close()
 
 
