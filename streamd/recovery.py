@@ -123,15 +123,18 @@ def _engine(name: str, settings: Group, trainer: Client[Job, Candidate], kept: C
         return Engine(settings, trainer)
     own = {key.removeprefix(f"{name}/"): array for key, array in kept.arrays.items() if key.startswith(f"{name}/")}
     try:
-        then = msgspec.convert(kept.meta["settings"][name], Group)
-        # an older version's state lacks what this one has added; one of this version comes back as it is
-        arrays, meta, notes = migrate(own, kept.meta["groups"][name], then)
+        then, meta = msgspec.convert(kept.meta["settings"][name], Group), kept.meta["groups"][name]
         engine = Engine(then, trainer)
-        engine.load_state_dict(arrays, meta)
+        try:
+            engine.load_state_dict(own, meta)
+        except ValueError:  # as where an older version's state lacks what this one has added
+            arrays, meta, notes = migrate(own, meta, then)
+            engine = Engine(then, trainer)
+            engine.load_state_dict(arrays, meta)
+            for note in notes:
+                log.warning("action=upgrade group=%s note=%r", name, note)
     except (ValueError, KeyError) as error:
         raise ConfigError(f"the state of group {name} can't be read: {error}; move the state folder away") from error
-    for note in notes:
-        log.warning("action=upgrade group=%s note=%r", name, note)
     return engine
 
 

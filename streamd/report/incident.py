@@ -81,6 +81,7 @@ def _channels(picture: Picture) -> dict[str, Any]:
         top = 1.0 - c / count
         title = {"text": html.escape(name)}
         layout[f"yaxis{axis}"] = {"domain": [top - 0.9 / count, top], "title": title}
+    layout["xaxis"]["anchor"] = "y" if count == 1 else f"y{count}"  # the times stand under the last one
     return {"data": data, "layout": layout, "height": PANEL * count + 80}
 
 

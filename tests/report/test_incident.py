@@ -37,13 +37,13 @@ def test_each_channel_has_a_panel_with_its_values_and_its_band(drawn):
     assert values["y"] == pytest.approx(drawn.values[:, 0].tolist())
     assert values["x"][0] == 1000 * drawn.times[0]
     assert made["layout"]["shapes"][0]["x0"] == 1000 * drawn.start
-    assert made["layout"]["xaxis"] == {"type": "date"}
+    assert made["layout"]["xaxis"] == {"type": "date", "anchor": "y2"}
     assert {one["name"] for one in figures(page(drawn))["scores"]["data"]} == set(drawn.scores)
 
 
 def test_times_that_are_plain_numbers_stay_so(drawn):
     made = figures(page(dataclasses.replace(drawn, clock=False)))["channels"]
-    assert made["layout"]["xaxis"] == {}
+    assert "type" not in made["layout"]["xaxis"]
     assert made["data"][0]["x"][0] == drawn.times[0]
 
 
