@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from streamd.table import Table
 
 FAILED, USAGE, FAULT, BUSY = 1, 2, 70, 75
+LISTED = 20  # incidents
 
 app = typer.Typer(
     name="streamd",
@@ -140,6 +141,50 @@ def inspect(
             show.comparison(compared, show.console())
     if found.problems or (compared is not None and compared.findings):
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def explain(
+    incident: Annotated[
+        str | None, typer.Argument(help="Id of an incident; none: the latest are listed.", metavar="INCIDENT")
+    ] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("-c", "--config", help="TOML file of the daemon, which names its state folder.")
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--state", help="State folder of a daemon, which may be at work.", metavar="STATE_DIR"),
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="Of the incident, where two groups have one of that id.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with pictures to this .html file.")] = None,
+) -> None:
+    """Why an incident was raised: what was expected, what came, which terms spoke, and what earlier was like it."""
+    if folder is None:
+        folder = Path((config.Config() if config_file is None else _load(config_file)).state.folder)
+    if not folder.is_dir():
+        _fail(f"{folder}: is no folder; say -c FILE or --state STATE_DIR", USAGE)
+    if html is not None and (incident is None or not html.absolute().parent.is_dir()):
+        _fail(f"{html}: no such folder" if incident else "--html needs an INCIDENT", USAGE)
+    import logging
+
+    from streamd import explaining, portrait, show
+    from streamd.report import incident as drawn
+    from streamd.report.page import ReportError
+    from streamd.store.copies import CopyError
+
+    logging.getLogger("streamd").addHandler(logging.NullHandler())  # of the copy, see `inspect`
+    try:
+        if incident is None:
+            portrait.incidents(explaining.latest(folder, LISTED), show.console())
+            return
+        found = explaining.explain(folder, incident, group)
+        portrait.explanation(found, show.console())
+        if html is not None:
+            html.write_text(drawn.page(portrait.picture(found)), encoding="utf-8")
+    except ReportError as error:
+        _fail(str(error), USAGE)
+    except (explaining.ExplainError, CopyError, OSError) as error:
+        _fail(str(error), FAILED)
 
 
 def _rerun(folder: Path) -> Comparison:

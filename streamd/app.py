@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from streamd import __version__, metrics, recovery
+from streamd.archivist import Archivist
 from streamd.checkpointer import Checkpointer
 from streamd.config import Config, ConfigError
 from streamd.edge.budget import Budget
@@ -129,6 +130,7 @@ class App:
             share=max(engine.settings.training.cpu_share for engine in state.engines.values()),
             stretch=max(engine.learner.stretch for engine in state.engines.values()),
         )
+        archivist = Archivist(state.archive, journal_disk, self._keeper.flush, state.unarchived)
         self._workers = {
             name: Worker(
                 name,
@@ -139,6 +141,7 @@ class App:
                 state.residencies[name],
                 prefix=mqtt.prefix,
                 stream_series=self._config.http.stream_series,
+                kept=archivist.take,
             )
             for name, engine in state.engines.items()
         }
@@ -156,6 +159,7 @@ class App:
             unsent=self._unsent_incidents,
             filters=filters,
             replay_s=lambda: self._train_s + sum(worker.busy_s for worker in self._workers.values()),
+            settle=archivist.settle,
         )
         if state.saved is None or state.refitted:
             # the journal from here on needs these settings to be applied again, so they are kept first
@@ -165,12 +169,13 @@ class App:
             keeping = tasks.create_task(self._keeper.run(), name="keeper")
             working = [tasks.create_task(worker.run(), name=f"worker-{name}") for name, worker in self._workers.items()]
             saving = tasks.create_task(self._checkpointer.run(self._stop), name="checkpointer")
+            archiving = tasks.create_task(archivist.run(self._stop), name="archivist")
             intake = tasks.create_task(self._take_in(), name="intake")
             stop = tasks.create_task(self._stop.wait(), name="stop")
             self.started.set()
             groups = ",".join(self._workers)
             log.info("action=started version=%s http_port=%d groups=%s", __version__, self.http_port, groups)
-            all_tasks = {linked, keeping, saving, intake, stop, *working}
+            all_tasks = {linked, keeping, saving, archiving, intake, stop, *working}
             ended, _ = await asyncio.wait(all_tasks, return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():
                 names = ", ".join(task.get_name() for task in ended)
@@ -182,8 +187,9 @@ class App:
                 worker.stop()
             await asyncio.wait(working)
             self._keeper.stop()
-            await asyncio.wait([keeping, saving])
+            await asyncio.wait([keeping, saving, archiving])
             if not self._keeper.failing:
+                await archivist.settle()
                 await self._checkpointer.save()
             await link.close(DRAIN_S)
             await linked
@@ -262,10 +268,20 @@ class App:
         if request.verb == "status":
             reasons = self._unready()
             return commands.reply(not reasons, "; ".join(reasons) or f"ready, {self._streams()} streams", request)
-        for name in self._workers if request.group is None else (request.group,):
-            if request.command is not None:
-                await self._workers[name].command(request.command)
-        return commands.reply(True, "done", request)
+        workers = list(self._workers.values()) if request.group is None else [self._workers[request.group]]
+        if request.command is None:
+            taught = [one for worker in workers for one in await worker.taught()]
+            return commands.reply(True, f"{len(taught)} incidents were taught", request, taught)
+        said: list[str] = []
+        refused: list[str] = []
+        for worker in workers:
+            try:
+                said.append(await worker.command(request.command))
+            except commands.CommandError as error:
+                refused.append(f"group {worker.name}: {error}")
+        if not said:  # an incident is of one group, and the others do not know it
+            raise commands.CommandError("; ".join(refused))
+        return commands.reply(True, "; ".join(filter(None, said)) or "done", request)
 
     def _spent(self, cpu_s: float) -> None:
         self._train_s += cpu_s

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Protocol
@@ -70,6 +70,7 @@ class Checkpointer:
         unsent: incidents that the link has not got rid of.
         filters: topics that are subscribed to.
         replay_s: how long it would take to apply again what was applied since the start, s.
+        settle: writes what else recovery would make again of the journal; false if the disk refuses.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Checkpointer:
         unsent: Callable[[], Sequence[Message]],
         filters: Sequence[str],
         replay_s: Callable[[], float],
+        settle: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._folder = folder
         self._settings = settings
@@ -101,6 +103,7 @@ class Checkpointer:
         self._unsent = unsent
         self._filters = list(filters)
         self._replay_s = replay_s
+        self._settle = settle
         self._lock = asyncio.Lock()
         self.saved = saved
         self.failing = ""  # why checkpoints can't be written; empty when they can
@@ -162,6 +165,8 @@ class Checkpointer:
                 done = snapshot.copy(snapshot.slice_rows)
                 metrics.checkpoint_pause_seconds.observe(time.perf_counter() - sliced)
         if not await self._keeper.flush():
+            return False
+        if self._settle is not None and not await self._settle():
             return False
         await self._keeper.told(position, OUTCOMES_S)  # what a checkpoint covers is not computed again to be sent again
         arrays: dict[str, Array] = {

@@ -14,7 +14,12 @@ import numpy as np
 from streamd.engine.engine import Engine
 from streamd.records import Array
 
-WHOLE = ("memory.", "learner.", "pool.")  # arrays that are the group's; all others have a row per stream in memory
+WHOLE = (
+    "memory.",
+    "learner.",
+    "pool.",
+    "feedback.",
+)  # arrays that are the group's; all others have a row per stream in memory
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,10 @@ import msgspec
 import numpy as np
 
 from streamd.store import checkpoint, lock, spill, sqlite
+from streamd.store.archive import Archive
 from streamd.store.checkpoint import Checkpoint, CheckpointError, Description
 from streamd.store.copies import copied
-from streamd.store.folders import JOURNAL, QUARANTINE, SPILL
+from streamd.store.folders import ARCHIVE, JOURNAL, QUARANTINE, SPILL
 from streamd.store.journal import Journal
 from streamd.store.spill import Spill
 from streamd.store.sqlite import DamagedError, Database, StoreError, VersionError
@@ -132,6 +133,7 @@ def inspect(folder: Path) -> Inspection:
         # the copies first: a checkpoint that is written meanwhile can only be ahead of them, which is no damage
         kept_journal = stack.enter_context(copied(folder / JOURNAL))
         kept_spill = stack.enter_context(copied(folder / SPILL))
+        kept_archive = stack.enter_context(copied(folder / ARCHIVE))
         described = checkpoint.describe(folder)
         checkpoints = tuple(one for one in described if one.path.parent == folder)
         problems += [f"{one.path.name}: {one.reason}" for one in checkpoints if not one.ok]
@@ -139,6 +141,7 @@ def inspect(folder: Path) -> Inspection:
         position = None if newest is None else newest.position
         journal = None if kept_journal is None else _journal(folder, kept_journal, position or 0)
         rows = None if kept_spill is None else _spill(kept_spill)
+        problems += [] if kept_archive is None else _archive(kept_archive)
     if journal is not None:
         if journal.damage:
             problems.append(journal.damage)
@@ -207,6 +210,20 @@ def _spill(copy: Path) -> SpillState:
         return SpillState(0, 0, 0, size, 0, _in_place(str(error), copy))
     finally:
         database.close()
+
+
+def _archive(copy: Path) -> list[str]:
+    """What is wrong with the archive of which this is a copy."""
+    try:
+        archive = Archive.open(copy)
+        try:
+            damaged = archive.damaged()
+        finally:
+            archive.close()
+    except (VersionError, StoreError, DamagedError) as error:
+        return [_in_place(str(error), copy)]
+    reasons = [] if archive.rescue is None else [_in_place(archive.rescue.reason, copy)]
+    return reasons + ([f"{ARCHIVE}: {damaged} rows have a wrong checksum"] if damaged else [])
 
 
 def _versions(database: Database) -> Iterator[tuple[bytes, int]]:

@@ -79,6 +79,13 @@ expert_weight = Gauge(
     ["group", "expert"],
     registry=registry,
 )
+scores_muted = Counter(
+    "streamd_scores_muted",
+    "Scores over the line that were lowered because people called the like of them false alarms.",
+    ["group"],
+    registry=registry,
+)
+taught = Gauge("streamd_incidents_taught", "Incidents whose verdict by people counts.", ["group"], registry=registry)
 stream_score = Gauge("streamd_stream_score", "Last score of a stream.", ["group", "stream"], registry=registry)
 
 # --- training ---

@@ -74,6 +74,22 @@ class Silent(msgspec.Struct, frozen=True, tag="silent"):
     streams: tuple[str, ...]
 
 
+Verdict: TypeAlias = Literal["false", "real"]
+
+
+class Teach(msgspec.Struct, frozen=True, tag="teach"):
+    """What somebody says an incident was: a false alarm, or a real one."""
+
+    incident: str
+    verdict: Verdict
+
+
+class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
+    """Take back what was said of an incident."""
+
+    incident: str
+
+
 class Marks(msgspec.Struct, frozen=True, tag="marks"):
     """Messages that are dealt with, and may come again all the same: [packet id, checksum] each. Moves no engine.
 
@@ -83,8 +99,16 @@ class Marks(msgspec.Struct, frozen=True, tag="marks"):
     messages: tuple[tuple[int, int], ...]
 
 
-Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch | Silent
+Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch | Silent | Teach | Withdraw
 Record: TypeAlias = Batch | Command | Marks  # what the journal holds
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What came of a command."""
+
+    incidents: tuple[Incident, ...] = ()
+    said: str = ""  # to whoever gave it
 
 
 def named(command: Command) -> tuple[str, ...]:
@@ -125,6 +149,24 @@ class Incident(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Frames before or in an incident, with what was forecast for each of them one step before."""
+
+    incident: str
+    stream: str
+    channels: tuple[str, ...]  # [C]
+    seq: int  # of the first; the others follow without a gap
+    times: F64  # [N] s since the epoch
+    values: F64  # [N, C] in the sensors' units; NaN: missing
+    mean: F64  # [N, C]
+    lower: F64  # [N, C] of the group's main coverage
+    upper: F64  # [N, C]
+    score: F32  # [N]
+    terms: F32  # [N, T] in the order of engine.score.TERMS
+    patterns: F32  # [n, P] the incident's, so far; see engine.feedback
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What applying one batch gave, row by row as in the batch; made before the batch was learned from."""
 
@@ -149,6 +191,8 @@ class Outcome:
     paths: F64 | None = None  # [B, P, H, C] sample paths
     repaired: int = 0  # hidden states that were not finite or out of bounds, and were set right
     alarm_rate: float = math.nan  # alarms raised over those that the budget promised, as far as the memory reaches
+    muted: Bool | None = None  # [B] over the line, but like what people called false; None: none is
+    excerpts: tuple[Excerpt, ...] = ()  # of incidents, to be kept with them
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from streamd import metrics
+from streamd import archivist, metrics
 from streamd.config import Config, ConfigError, Group
 from streamd.edge.disk import Disk
 from streamd.edge.recall import Mark
@@ -31,9 +31,11 @@ from streamd.model.training import Candidate, Job
 from streamd.records import Batch, Marks, named
 from streamd.residency import Residency
 from streamd.store import checkpoint, codec, folders
+from streamd.store.archive import Archive
 from streamd.store.checkpoint import Checkpoint
 from streamd.store.journal import Entry, Journal
 from streamd.store.spill import Spill
+from streamd.store.sqlite import DamagedError, StoreError
 from streamd.wire import outcomes
 from streamd.wire.messages import Message
 
@@ -50,6 +52,7 @@ class State:
     trainers: dict[str, Client[Job, Candidate]]
     residencies: dict[str, Residency]
     spill: Spill
+    archive: Archive
     journal: Journal | None  # None: durability is "checkpoint"
     saved: int | None  # position of the newest good checkpoint; None: there is none
     position: int  # of the last record applied
@@ -57,6 +60,7 @@ class State:
     known_filters: tuple[str, ...] = ()  # topics that the broker's session may still hold
     again: list[Message] = field(default_factory=list)  # to be published first: what may not have gone out
     marks: list[Mark] = field(default_factory=list)  # of messages that the broker may send again
+    unarchived: list[tuple[str, archivist.Concern]] = field(default_factory=list)  # what the archive did not take yet
     refitted: bool = False  # settings have changed: the journal can't be applied to these engines
 
     def close(self) -> None:
@@ -64,6 +68,7 @@ class State:
         if self.journal is not None:
             self.journal.close()
         self.spill.close()
+        self.archive.close()
 
 
 async def recover(config: Config, thread: TrainingThread[Job, Candidate], disk: Disk, stop: asyncio.Event) -> State:
@@ -87,7 +92,10 @@ async def recover(config: Config, thread: TrainingThread[Job, Candidate], disk: 
     trainers = {name: thread.client(on_cpu=metrics.training_cpu_seconds.labels(name).inc) for name in config.groups()}
     engines = {name: _engine(name, settings, trainers[name], kept) for name, settings in config.groups().items()}
     spill = await disk(lambda: _open_spill(folder, position))
-    state = State(engines, trainers, {}, spill, None, None if kept is None else kept.position, position, position)
+    archive = await disk(lambda: Archive.open(folder / folders.ARCHIVE))
+    state = State(
+        engines, trainers, {}, spill, archive, None, None if kept is None else kept.position, position, position
+    )
     state.residencies = _residencies(state, disk)
     if kept is None:
         log.info("action=begin state=%s", folder)
@@ -115,8 +123,16 @@ def _engine(name: str, settings: Group, trainer: Client[Job, Candidate], kept: C
         return Engine(settings, trainer)
     own = {key.removeprefix(f"{name}/"): array for key, array in kept.arrays.items() if key.startswith(f"{name}/")}
     try:
-        engine = Engine(msgspec.convert(kept.meta["settings"][name], Group), trainer)
-        engine.load_state_dict(own, kept.meta["groups"][name])
+        then, meta = msgspec.convert(kept.meta["settings"][name], Group), kept.meta["groups"][name]
+        engine = Engine(then, trainer)
+        try:
+            engine.load_state_dict(own, meta)
+        except ValueError:  # as where an older version's state lacks what this one has added
+            arrays, meta, notes = migrate(own, meta, then)
+            engine = Engine(then, trainer)
+            engine.load_state_dict(arrays, meta)
+            for note in notes:
+                log.warning("action=upgrade group=%s note=%r", name, note)
     except (ValueError, KeyError) as error:
         raise ConfigError(f"the state of group {name} can't be read: {error}; move the state folder away") from error
     return engine
@@ -189,6 +205,9 @@ async def _apply_journal(state: State, journal: Journal, disk: Disk, stop: async
             break
         found = await replay(entries, state.engines, state.residencies, journal.published, prefix=prefix)
         state.again += found.messages
+        if found.archived:
+            state.unarchived += found.archived
+            await _archive(state, disk)
         state.marks = found.marks if found.session_lost else state.marks + found.marks
         state.position = entries[-1].position
         if found.strangers:
@@ -203,6 +222,15 @@ async def _apply_journal(state: State, journal: Journal, disk: Disk, stop: async
     )
 
 
+async def _archive(state: State, disk: Disk) -> None:
+    """Archive again what may not have been: the same rows under the same keys."""
+    try:
+        await disk(lambda: state.archive.put(archivist.items(state.unarchived)))
+        state.unarchived.clear()
+    except (StoreError, DamagedError) as error:
+        log.error("action=archive_failed waiting=%d reason=%r", len(state.unarchived), str(error))
+
+
 class Replayed(NamedTuple):
     """What came out of applying journaled records again."""
 
@@ -210,6 +238,7 @@ class Replayed(NamedTuple):
     marks: list[Mark]  # of messages that the broker may send again
     session_lost: bool  # none of the marks from before counts any more
     strangers: int  # records of groups that are not configured any more
+    archived: list[tuple[str, archivist.Concern]]  # by group, what concerns the archive
 
 
 async def replay(
@@ -236,6 +265,7 @@ async def replay(
     marks: list[Mark] = []
     session_lost = False
     strangers = 0
+    archived: list[tuple[str, archivist.Concern]] = []
     for entry in entries:
         metrics.recovered.inc()
         record = codec.decode(entry.record)
@@ -252,18 +282,25 @@ async def replay(
         residency = residencies[entry.group]
         if not isinstance(record, Batch):
             await residency.bring(named(record))
-            incidents = engine.command(record)
+            refused = engine.refusal(record)
+            effect = engine.command(record)
             if entry.position > published:
-                messages += outcomes.encode_silence(prefix, entry.group, incidents)
+                messages += outcomes.encode_silence(prefix, entry.group, effect.incidents)
+            if archivist.concerns(effect):
+                archived.append((entry.group, effect))
+            if archivist.concerns(record) and not refused:
+                archived.append((entry.group, record))
             await residency.make_room(entry.position)
             continue
         await residency.bring(record.streams)
         outcome = engine.apply(record)
+        if archivist.concerns(outcome):
+            archived.append((entry.group, outcome))
         if entry.position > published:
             names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
             messages += outcomes.encode(prefix, entry.group, outcome, names)
         await residency.make_room(entry.position)
-    return Replayed(messages, marks, session_lost, strangers)
+    return Replayed(messages, marks, session_lost, strangers, archived)
 
 
 def unsent(saved: Sequence[Sequence[object]]) -> list[Message]:

@@ -20,11 +20,13 @@ from streamd.engine.engine import Engine
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
-from streamd.records import Batch, Command, Incident, Outcome, Reading, Record, Silent, Stretch, named
+from streamd.records import Batch, Command, Effect, Incident, Outcome, Reading, Record, Silent, Stretch, named
 from streamd.residency import Residency
 from streamd.watch import Watch
 from streamd.wire import outcomes
+from streamd.wire.commands import CommandError, Taught
 from streamd.wire.messages import Message
+from streamd.wire.times import utc
 
 log = logging.getLogger("streamd.worker")
 
@@ -77,6 +79,7 @@ class Worker:
         prefix: of the topics.
         stream_series: how many streams of all get a series of their own.
         clock: s, only ever goes on; None: the system's.
+        kept: told of what was applied, to archive what concerns incidents; None: nothing is archived.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class Worker:
         prefix: str,
         stream_series: int,
         clock: Callable[[], float] | None = None,
+        kept: Callable[[str, Outcome | Effect | Command], None] | None = None,
     ) -> None:
         self.name = name
         self.engine = engine
@@ -100,6 +104,7 @@ class Worker:
         self._outlet = outlet
         self._residency = residency
         self._prefix = prefix
+        self._kept = kept
         self._series_left = stream_series
         self._series: set[str] = set()
         self._names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
@@ -122,6 +127,7 @@ class Worker:
         self._stopping = False
         metrics.streams.labels(name).set(engine.known)
         metrics.training_stretch.labels(name).set(engine.learner.stretch)
+        metrics.taught.labels(name).set(len(engine.feedback))
         self._count_open()
 
     async def take(self, readings: list[Reading], source: Source, *, joined: bool, arrival: float, ticket: int) -> None:
@@ -148,12 +154,29 @@ class Worker:
         else:
             self._outlet.done(ticket)
 
-    async def command(self, command: Command) -> None:
-        """Carry out a command after everything that came before it."""
+    async def command(self, command: Command) -> str:
+        """Carry out a command after everything that came before it; gives what else came of it, or "".
+
+        Raises:
+            CommandError: the engine refuses it; nothing is journaled.
+        """
         await self._idle.wait()
+        if refusal := self.engine.refusal(command):
+            raise CommandError(refusal)
         await self._residency.bring(named(command))
-        self._carry_out(command)
-        log.info("action=command group=%s command=%s", self.name, type(command).__name__.lower())
+        said = self._carry_out(command)
+        log.info("action=command group=%s command=%s said=%r", self.name, type(command).__name__.lower(), said)
+        metrics.taught.labels(self.name).set(len(self.engine.feedback))
+        return said
+
+    async def taught(self) -> list[Taught]:
+        """What people said of incidents, the latest last, by all commands so far."""
+        await self._idle.wait()
+        return [
+            Taught(self.name, incident, lesson.verdict, lesson.stream, utc(lesson.start), lesson.start)
+            for incident, lesson in self.engine.feedback.taught()
+            if lesson.verdict is not None
+        ]
 
     async def run(self) -> None:
         """Apply what is taken in, until `stop`; what is still waited for then is left to the broker to send again."""
@@ -247,6 +270,8 @@ class Worker:
         self.busy_s += spent_s
         metrics.apply_seconds.labels(self.name).observe(spent_s)
         metrics.batch_size.labels(self.name).observe(len(batch))
+        if self._kept is not None:
+            self._kept(self.name, outcome)
         for message in outcomes.encode(self._prefix, self.name, outcome, self._names):
             self._outlet.publish(message)
         for stream, patience in zip(batch.streams, self.engine.patience(batch.streams).tolist(), strict=True):
@@ -259,12 +284,15 @@ class Worker:
             self._let_go(ticket)
         self._outlet.inside(self.name, bool(self._inside))
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command) -> str:
         self._outlet.note(self.name, command)
-        incidents = self.engine.command(command)
-        for message in outcomes.encode_silence(self._prefix, self.name, incidents):
+        effect = self.engine.command(command)
+        for message in outcomes.encode_silence(self._prefix, self.name, effect.incidents):
             self._outlet.publish(message)
-        self._count_incidents(incidents)
+        self._count_incidents(effect.incidents)
+        if self._kept is not None:
+            self._kept(self.name, effect if effect.incidents else command)
+        return effect.said
 
     def _let_go(self, ticket: int) -> None:
         left = self._open[ticket] - 1
@@ -283,6 +311,8 @@ class Worker:
         metrics.streams.labels(name).set(self.engine.known)
         metrics.repaired.labels(name).inc(outcome.repaired)
         metrics.drifts.labels(name).inc(int(outcome.drifted.sum()))
+        if outcome.muted is not None:
+            metrics.scores_muted.labels(name).inc(int(outcome.muted.sum()))
         for expert, weight in zip(self._names.experts, outcome.weights.mean(axis=(0, 2, 3)).tolist(), strict=True):
             metrics.expert_weight.labels(name, expert).set(weight)
         for stream, progress in zip(outcome.streams, outcome.warming.tolist(), strict=True):

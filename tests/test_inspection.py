@@ -16,6 +16,7 @@ from streamd.store import checkpoint, journal, lock, spill, sqlite
 from streamd.store.checkpoint import Checkpoint
 from streamd.store.journal import Journal
 from tests.engine.runs import SETTINGS, STREAMS, Plant
+from tests.incidents import state_folder
 from tests.state_folder import StateFolder, everything, flip
 
 FEW = msgspec.structs.replace(SETTINGS, max_resident_streams=4)
@@ -256,3 +257,21 @@ def test_what_a_start_set_aside_is_a_problem_until_somebody_takes_it_away(state:
     assert len(found.problems) == 2
     assert all("quarantine" in problem for problem in found.problems)
     assert [one.position for one in found.checkpoints] == [20]
+
+
+def test_a_sound_archive_is_no_problem_and_a_damaged_one_is(tmp_path: Path) -> None:
+    state_folder(tmp_path)
+    assert inspect(tmp_path).problems == ()
+    path = tmp_path / "incidents.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE kept SET body = x'00' WHERE kind = 'told'")
+    connection.commit()
+    connection.close()
+    before = everything(tmp_path)
+    (problem,) = inspect(tmp_path).problems
+    assert problem.startswith("incidents.sqlite: ")
+    assert "wrong checksum" in problem
+    path.write_bytes(b"\xa5" * 9000)
+    (problem,) = inspect(tmp_path).problems
+    assert "incidents.sqlite" in problem
+    assert set(before) == set(everything(tmp_path))

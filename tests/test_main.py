@@ -26,6 +26,7 @@ from streamd.store import checkpoint, journal, lock
 from streamd.store.checkpoint import Checkpoint
 from streamd.table import FORM_ROWS
 from tests.engine.runs import Plant
+from tests.incidents import state_folder
 from tests.state_folder import StateFolder, flip
 
 GOOD = '[[source]]\ntopic = "plant/{stream}/telemetry"\ngroup = "pumps"\n'
@@ -58,6 +59,37 @@ def streamd_(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
 
 Call = Callable[..., Told]
+
+
+# --- explain ---
+
+
+def test_incidents_are_listed_and_explained_by_their_ids(streamd_: Call, tmp_path: Path) -> None:
+    last = state_folder(tmp_path)
+    listed = streamd_("explain", "--state", tmp_path)
+    assert listed.code == 0
+    assert last in listed.out
+    config = tmp_path / "config.toml"
+    config.write_text(f'{GOOD}[state]\nfolder = "{tmp_path}"\n')
+    told = streamd_("explain", last, "-c", config, "--html", tmp_path / "page.html")
+    assert (told.code, told.err) == (0, "")
+    assert "over its line" in told.out
+    assert f"{last} of pumps" in (tmp_path / "page.html").read_text()
+
+
+def test_what_can_not_be_explained_is_said_with_the_exit_code_of_a_failure(streamd_: Call, tmp_path: Path) -> None:
+    assert streamd_("explain", "--state", tmp_path / "none").code == 2
+    assert streamd_("explain", "--html", "x", "--state", tmp_path).code == 2
+    empty = streamd_("explain", "s-1", "--state", tmp_path)
+    assert empty.code == 1
+    assert "no incident was archived" in empty.err
+    state_folder(tmp_path)
+    unknown = streamd_("explain", "s-1", "--state", tmp_path)
+    assert unknown.code == 1
+    assert "no incident s-1" in unknown.err
+    wrong = streamd_("explain", "s-1", "--state", tmp_path, "--html", tmp_path / "no" / "page.html")
+    assert wrong.code == 2
+    assert "no such folder" in wrong.err
 
 
 @pytest.fixture

@@ -18,9 +18,12 @@ from streamd.records import Marks, Silent
 from streamd.recovery import State as Found
 from streamd.recovery import recover, unsent
 from streamd.store import codec, folders
+from streamd.store.archive import Archive
+from streamd.store.checkpoint import Checkpoint
 from streamd.store.journal import Entry
 from streamd.store.spill import Spill
-from tests.engine.runs import SETTINGS, Plant, bits, state
+from tests import incidents
+from tests.engine.runs import SETTINGS, Plant, bits, small_engine, state
 from tests.state_folder import StateFolder, flip
 
 Bits: TypeAlias = dict[str, tuple[str, tuple[int, ...], bytes]]
@@ -211,3 +214,39 @@ def test_incidents_that_had_not_gone_out_are_kept_with_the_checkpoint() -> None:
         True,
         1,
     )
+
+
+def test_a_state_from_before_a_part_was_there_is_taken_and_the_part_begins_fresh(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def older(kept: Checkpoint) -> Checkpoint:
+        arrays = {
+            name: array for name, array in kept.arrays.items() if not name.startswith(("pumps/past.", "pumps/feed"))
+        }
+        groups = {"pumps": {key: value for key, value in kept.meta["groups"]["pumps"].items() if key != "feedback"}}
+        return Checkpoint(kept.position, arrays, kept.meta | {"groups": groups})
+
+    daemon = StateFolder(tmp_path)
+    daemon.apply(Plant(1).batches(30))
+    daemon.checkpoint(older)
+    daemon.close()
+    arrays, meta, found = recovered(tmp_path)
+    assert (meta["frames"], found.position) == (daemon.engine.frames, 30)
+    assert arrays["scale.mean"] == bits(state(daemon.engine)[0])["scale.mean"]
+    assert "action=upgrade group=pumps" in caplog.text
+    assert "past.ahead" in caplog.text
+
+
+def test_what_the_journal_holds_of_incidents_is_archived_again_and_once(tmp_path: Path) -> None:
+    scene = incidents.teach(incidents.Scene(small_engine(incidents.SETTINGS)))
+    scene.disturbed(incidents.OTHER)
+    daemon = StateFolder(tmp_path, incidents.SETTINGS)
+    daemon.apply(scene.records)
+    daemon.close()
+    for _ in range(2):  # the second time it was archived already
+        recovered(tmp_path, incidents.SETTINGS)
+        archive = Archive.open(tmp_path / folders.ARCHIVE)
+        rows = archive._database.rows('SELECT "group", incident, kind, place, body FROM kept')
+        archive.close()
+        assert sorted(rows) == sorted((one.group, one.incident, one.kind, one.place, one.body) for one in scene.rows())
+        assert {"told", "frames", "verdict"} == {row[2] for row in rows}

@@ -15,11 +15,13 @@ from streamd.config import Group
 from streamd.engine import features, fit, layout, spill
 from streamd.engine.drift import Drift
 from streamd.engine.experts import MIXED, PUBLISHED, Experts, Frames
+from streamd.engine.feedback import MUTED, Feedback, Sight
 from streamd.engine.hidden import Hidden, repair
 from streamd.engine.incidents import Incidents, Judged
 from streamd.engine.intervals import Intervals, Pool
 from streamd.engine.learner import Learner, Trainer
 from streamd.engine.memory import Memory
+from streamd.engine.past import Past
 from streamd.engine.paths import Paths, offsets
 from streamd.engine.ranges import Ranges
 from streamd.engine.rate import AlarmRate
@@ -27,7 +29,7 @@ from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows
 from streamd.engine.rules import Rules
 from streamd.engine.scale import Scale
-from streamd.engine.score import Judge, Look
+from streamd.engine.score import Judge, Judgement, Look
 from streamd.engine.silence import Silence
 from streamd.engine.slots import Slots, Timing
 from streamd.engine.snapshot import Snapshot
@@ -41,14 +43,18 @@ from streamd.records import (
     Batch,
     Bool,
     Command,
+    Effect,
+    Excerpt,
     Freeze,
     Incident,
     Outcome,
     Reset,
     Silent,
     Stretch,
+    Teach,
     Thaw,
     Widen,
+    Withdraw,
 )
 
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
@@ -60,7 +66,7 @@ SURE = 8.0  # changes or errors that what is usual has to come from before error
 FIRST_ROWS = 16
 LASTING = ("seq", "last_time", "number")  # of a stream, when its state begins afresh
 # parts whose arrays have no row per slot; weights, windows of a job, and what the group knows never change in place
-KINDS = {"memory": "memory", "learner": "whole", "pool": "whole", "common": "whole"}
+KINDS = {"memory": "memory", "learner": "whole", "pool": "whole", "common": "whole", "feedback": "whole"}
 
 
 class Engine:
@@ -90,6 +96,7 @@ class Engine:
         self.experts = Experts(sizes)
         self.drift = Drift(sizes)
         self.paths = Paths(sizes)
+        self.past = Past(sizes)
         self.hidden = Hidden(sizes)
         self.intervals = Intervals(sizes)
         self.pool = Pool(sizes, slots=1)
@@ -99,6 +106,7 @@ class Engine:
         self.incidents = Incidents(sizes)
         self.together = Together()
         self.rate = AlarmRate()
+        self.feedback = Feedback(len(self.channels), settings.network.hidden)
         self.memory = Memory(sizes, slots=settings.training.memory_windows)
         self._grow(FIRST_ROWS)
 
@@ -138,8 +146,18 @@ class Engine:
         """The streams in memory that were said to be silent, and have sent no frame since."""
         return [self.slots.names[slot] for slot in np.flatnonzero(self.silence.silent[: len(self.slots)]).tolist()]
 
-    def command(self, command: Command) -> tuple[Incident, ...]:
-        """Carry out a command; gives the incidents that came of it.
+    def refusal(self, command: Command) -> str:
+        """Why a command can't be carried out, for whoever gave it; empty: it can."""
+        match command:
+            case Teach(incident, _):
+                return self.feedback.refusal(incident)
+            case Withdraw(incident):
+                return self.feedback.refusal(incident, taught=True)
+        return ""
+
+    def command(self, command: Command) -> Effect:
+        """Carry out a command, or leave all as it is where there is a `refusal`; gives what came of it.
+
 
         One that names a stream finds it only in memory: `restore` it before.
         """
@@ -160,8 +178,13 @@ class Engine:
             case Stretch(factor):
                 self.learner.stretch = factor
             case Silent(streams):
-                return self._fall_silent(streams)
-        return ()
+                return Effect(incidents=self._fall_silent(streams))
+            case Teach(incident, verdict):
+                if forgotten := self.feedback.teach(incident, verdict):
+                    return Effect(said=f"{forgotten}, the oldest that was taught, is withdrawn for it")
+            case Withdraw(incident):
+                self.feedback.withdraw(incident)
+        return Effect()
 
     def apply(self, batch: Batch) -> Outcome:
         """Move the state on by one batch.
@@ -207,7 +230,9 @@ class Engine:
             ),
             self.rules,
         )
-        score, trust = judged.score, judged.trust
+        muted, patterns = self._mute(batch.streams, slots, judged, errors[:, PUBLISHED, 0], values)
+        score = np.where(muted, np.minimum(judged.score, MUTED), judged.score)
+        trust = np.where(muted, 1.0, judged.trust)
         self.silence.learn(slots, values, gap, trust)
 
         usual = self.scale.step_spread(slots)
@@ -289,6 +314,10 @@ class Engine:
         raised = np.array([stream in alarms for stream in batch.streams])
         self.judge.learn(slots, judged.terms, raised, judged.period)
         self.rate.count(int((raised & (warming >= 1.0)).sum()), interval, warming, self.settings.alarm.per_week)
+        over = [batch.streams[row] for row in np.flatnonzero(score >= 1.0).tolist()]
+        self.feedback.keep(told.incidents, over, patterns)
+        self.past.remember(slots, n, batch.times, score, judged.terms, offset[:, 0], bounds[:, main, :, 0])
+        excerpts = self._excerpts(batch.streams, slots, n, seq, told.incidents)
         return Outcome(
             channels=self.channels,
             streams=batch.streams,
@@ -311,6 +340,8 @@ class Engine:
             paths=paths,
             repaired=repaired,
             alarm_rate=self.rate.ratio,
+            muted=muted,
+            excerpts=excerpts,
         )
 
     def _fall_silent(self, streams: Sequence[str]) -> tuple[Incident, ...]:
@@ -323,9 +354,53 @@ class Engine:
         due = self.timing.last_time[slots] + np.nan_to_num(self.timing.interval[slots])
         names = [self.slots.names[slot] for slot in slots.tolist()]
         told = self.incidents.raise_silent(slots, names, self.channels, due)
+        self.feedback.keep(told.incidents, [], np.empty((0, 0), np.float32))
         none = np.array([])
         self.rate.count(len(told.incidents), none, none, self.settings.alarm.per_week)
         return self.together.update(told, self.frames)
+
+    def _mute(
+        self, streams: Sequence[str], slots: I64, judged: Judgement, errors: F64, values: F64
+    ) -> tuple[Bool, F32]:
+        """Which frames are like what people called false [B], and the patterns of those that are over the line and not.
+
+        Args:
+            errors: [B, C] of the one-step forecasts.
+        """
+        muted = np.zeros(len(streams), np.bool_)
+        over = np.flatnonzero(judged.score >= 1.0)
+        at = slots[over]
+        # a quiet hour must not make the next ordinary change strange
+        usual = np.fmax(self.intervals.spread(at)[:, 0], CALMEST * self.scale.step_spread(at)[:, 0])
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            level = (values[over] - self.scale.mean[at]) / self.scale.spread(at)
+            off = errors[over] / usual
+        sight = Sight(
+            score=judged.score[over],
+            terms=judged.terms[over],
+            channel_score=judged.channel_score[over],
+            errors=off,
+            level=level,
+            hidden=self.hidden.h[at, -1],
+            generation=self.hidden.generation[at],
+        )
+        patterns = self.feedback.patterns(sight)
+        muted[over] = self.feedback.muted([streams[row] for row in over.tolist()], patterns)
+        return muted, patterns[~muted[over]]
+
+    def _excerpts(
+        self, streams: Sequence[str], slots: I64, n: I64, seq: I64, incidents: Sequence[Incident]
+    ) -> tuple[Excerpt, ...]:
+        """What is to be kept of frames beside incidents."""
+        is_open = self.incidents.open[slots]
+        if not incidents and not is_open.any():
+            return ()
+        opened = [
+            f"{stream}-{number}" if yes else None
+            for stream, number, yes in zip(streams, self.incidents.seq[slots].tolist(), is_open.tolist(), strict=True)
+        ]
+        parts = self.recent, self.ranges, opened, incidents, self.feedback.faces
+        return self.past.cut(slots, n, seq, streams, self.channels, *parts)
 
     def _size(self, errors: F64, slots: I64) -> F64:
         """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
@@ -405,6 +480,7 @@ class Engine:
             **self.experts.parts(),
             "drift": self.drift,
             "paths": self.paths,
+            "past": self.past,
             "hidden": self.hidden,
             "intervals": self.intervals,
             **self.judge.parts(),
@@ -476,6 +552,7 @@ class Engine:
         self.ranges = Ranges(self.settings.channel, self.channels)
         self.rules = Rules(self.settings.channel, self.channels)
         self.learner.widen(len(self.channels))
+        self.feedback.widen(len(self.channels))
 
     def snapshot(self) -> Snapshot:
         """Mark the state as of now; give it time with `copy` between two calls of `apply`, and it will hold the state.
@@ -544,6 +621,8 @@ class Engine:
             arrays |= {f"{name}.{key}": array for key, array in part.state_dict().items()}
         learner_arrays, learner_meta = self.learner.state_dict()
         arrays |= {f"learner.{key}": array for key, array in learner_arrays.items()}
+        taught_arrays, taught = self.feedback.state_dict()
+        arrays |= {f"feedback.{key}": array for key, array in taught_arrays.items()}
         meta = {
             "layout": layout.LAYOUT,
             "channels": list(self.channels),
@@ -557,6 +636,7 @@ class Engine:
             "learner": learner_meta,
             "together": self.together.state_dict(),
             "rate": self.rate.state_dict(),
+            "feedback": taught,
         }
         return arrays, meta
 
@@ -591,6 +671,8 @@ class Engine:
             self.rate.load_state_dict(meta["rate"])
         self.memory.grow(windows)
         self.learner.load_state_dict(_of_part("learner", arrays), meta["learner"])
+        if "feedback" in meta:  # a state from before there was any lacks it
+            self.feedback.load_state_dict(_of_part("feedback", arrays), meta["feedback"])
         self._grow(max(len(self.slots), FIRST_ROWS))
 
 

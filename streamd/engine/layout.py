@@ -19,6 +19,7 @@ from streamd.engine.joint import Whitener
 from streamd.engine.lags import Lags
 from streamd.engine.mix import Gate, Mix
 from streamd.engine.novelty import Novelty
+from streamd.engine.past import Past
 from streamd.engine.paths import Paths, ring
 from streamd.engine.pending import Pending
 from streamd.engine.recent import Recent
@@ -49,6 +50,7 @@ PARTS: dict[str, type[Rows]] = {
     "gate": Gate,
     "drift": Drift,
     "paths": Paths,
+    "past": Past,
     "hidden": Hidden,
     "intervals": Intervals,
     "score": Score,

@@ -12,6 +12,7 @@ import numpy as np
 
 from streamd.config import Group
 from streamd.engine import layout
+from streamd.engine.feedback import refit
 from streamd.engine.fit import Change, change
 from streamd.engine.memory import Memory
 from streamd.engine.rows import Rows
@@ -53,6 +54,7 @@ def migrate(
         fitted |= todo.windows(arrays)
         fitted |= todo.pooled(arrays)
         notes += _fit_learner(fitted, changed, todo, settings)
+        notes += _fit_feedback(fitted, changed, todo)
     changed["channels"] = list(want)
     notes += _fit_memory(fitted, changed, settings.training.memory_windows, forget=todo.foreign or todo.anew)
     return fitted, changed, notes
@@ -62,7 +64,7 @@ def _columns(arrays: dict[str, Array]) -> list[str]:
     """Drop arrays that this layout does not have; tell of them, and of those that it has and the state has not."""
     kinds: dict[str, type[Rows]] = {**layout.PARTS, "memory": Memory, **layout.COMMON}
     known = {f"{part}.{key}" for part, kind in kinds.items() for key in kind.columns}
-    here = {name for name in arrays if not name.startswith("learner.")}
+    here = {name for name in arrays if not name.startswith(("learner.", "feedback."))}
     for name in here - known:
         del arrays[name]
     notes = []
@@ -140,6 +142,23 @@ def _fit_learner(arrays: dict[str, Array], meta: dict[str, Any], todo: Change, s
         del arrays[name]
     learner |= {"job_batches": None, "due_at": 0}
     return ["the training job under way was dropped"] if jobs else []
+
+
+def _fit_feedback(arrays: dict[str, Array], meta: dict[str, Any], todo: Change) -> list[str]:
+    """What people taught."""
+    lessons = meta.get("feedback", [])
+    if todo.foreign or not lessons:
+        arrays.pop("feedback.patterns", None)
+        meta.pop("feedback", None)
+        return [f"what was remembered of {len(lessons)} incidents was dropped with their channels"] if lessons else []
+    places = np.array([todo.have.index(name) if name in todo.have else -1 for name in todo.want], np.int64)
+    old, new = todo.old["K"], todo.new["K"]
+    arrays["feedback.patterns"] = refit(arrays["feedback.patterns"], len(todo.have), places, old, new)
+    if old == new:
+        return []
+    return [
+        f"what the network saw in {len(lessons)} remembered incidents was dropped; what was taught of them was kept"
+    ]
 
 
 def _fit_memory(arrays: dict[str, Array], meta: dict[str, Any], windows: int, *, forget: bool) -> list[str]:

@@ -46,6 +46,14 @@ class Ranges:
         turns = np.rint((values - last) / self._wrap)
         return np.where(self._wraps & np.isfinite(turns), values - turns * self._wrap, values)
 
+    def turned(self, values: F64) -> F64:
+        """Values [..., C] as they came: angles within one turn, everything else as it is."""
+        if not self._wraps.any():
+            return values
+        start = np.where(np.isfinite(self._low), self._low, 0.0)
+        turn = np.where(self._wraps, self._wrap, 1.0)
+        return np.where(self._wraps, values - np.floor((values - start) / turn) * turn, values)
+
     def show(self, last: F64, mean: F64, levels: F64) -> Shown:
         """A forecast and its bounds [..., C], offsets from the last values, as values inside the ranges.
 

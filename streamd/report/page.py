@@ -68,7 +68,7 @@ def page(summary: Mapping[str, Any], recording: Recording, *, clock: bool) -> st
         "no_weights": "" if parts["weights"] is not None else "<p>This run told no weights.</p>",
         "version": html.escape(__version__),
         "plotly": plotly,
-        "data": _for_script(data),
+        "data": for_script(data),
         "script": _resource("page.js"),
     }
     pieces = _PLACE.split(_resource("page.html"))
@@ -110,7 +110,7 @@ def narrowed(recording: Recording) -> Recording:
     )
 
 
-def _for_script(data: Mapping[str, Any]) -> str:
+def for_script(data: Mapping[str, Any]) -> str:
     """JSON that can stand inside a script element whatever is in it."""
     text = json.dumps(data, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

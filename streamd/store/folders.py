@@ -11,6 +11,7 @@ from pathlib import Path
 QUARANTINE = "quarantine"
 JOURNAL = "journal.sqlite"
 SPILL = "spill.sqlite"
+ARCHIVE = "incidents.sqlite"
 
 
 def sync(folder: Path) -> None:

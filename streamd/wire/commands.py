@@ -5,17 +5,25 @@ Knows verbs and what each may name; not whether the group or the stream exists, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final, Literal, TypeAlias, get_args
 
 import msgspec
 
-from streamd.records import Command, Freeze, Reset, Thaw
+from streamd.records import Command, Freeze, Reset, Teach, Thaw, Verdict, Withdraw
 from streamd.wire import names
 
-Verb: TypeAlias = Literal["reset", "freeze", "thaw", "checkpoint", "status"]
+Verb: TypeAlias = Literal["reset", "freeze", "thaw", "checkpoint", "status", "feedback", "withdraw", "taught"]
 VERBS: Final[tuple[Verb, ...]] = get_args(Verb)
 
+_TAKES: Final[dict[str, tuple[str, ...]]] = {
+    "reset": ("stream",),
+    "feedback": ("incident", "verdict"),
+    "withdraw": ("incident",),
+}  # beside the group; of the rest, nothing
+_LONGEST_INCIDENT: Final = 2 * names.MAX_NAME
 _SHOWN_CHARS: Final = 64  # of somebody else's text in our error
 
 
@@ -29,12 +37,25 @@ class Request:
 
     verb: Verb
     group: str | None  # None: all groups
-    command: Command | None  # for the engine; None: the verb is the daemon's own (checkpoint, status)
+    command: Command | None  # for the engine; None: the daemon answers by itself (checkpoint, status, taught)
 
 
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
     group: str | None = None
     stream: str | None = None
+    incident: str | None = None
+    verdict: Verdict | None = None
+
+
+class Taught(msgspec.Struct, frozen=True):
+    """One incident that somebody has judged."""
+
+    group: str
+    incident: str
+    verdict: Verdict
+    stream: str
+    start: datetime
+    start_epoch: float
 
 
 class _Reply(msgspec.Struct, omit_defaults=True):
@@ -42,6 +63,7 @@ class _Reply(msgspec.Struct, omit_defaults=True):
     text: str
     verb: str | None = None
     group: str | None = None
+    taught: tuple[Taught, ...] | None = None
 
 
 _bodies = msgspec.json.Decoder(_Body)
@@ -55,8 +77,9 @@ def topic_filter(prefix: str) -> str:
 def decode(prefix: str, topic: str, payload: bytes) -> Request:
     """The request in a message on `<prefix>/command/<verb>`.
 
-    The payload is a JSON object with `group` (else all groups) and, for reset, `stream` (else all of the group's), or
-    empty, which is the same as {}.
+    The payload is a JSON object with `group` (else all groups) and, for reset, `stream` (else all of the group's), for
+    feedback `incident` (its id) and `verdict` ("false" or "real"), for withdraw `incident`; or empty, which is the same
+    as {}.
 
     Raises:
         CommandError: the topic is no command's, the verb is unknown, or the payload is not what the verb takes.
@@ -78,9 +101,19 @@ def decode(prefix: str, topic: str, payload: bytes) -> Request:
     for key, value in (("group", body.group), ("stream", body.stream)):
         if value is not None and not names.is_level(value):
             raise CommandError(f"{key} {_shown(value)} can't be a name")
-    if body.stream is not None and verb != "reset":
-        raise CommandError(f"{verb} takes no stream")
+    for key in ("stream", "incident", "verdict"):
+        if getattr(body, key) is not None and key not in _TAKES.get(verb, ()):
+            raise CommandError(f"{verb} takes no {key}")
+    incident = body.incident or ""
+    if verb in ("feedback", "withdraw") and not (incident and len(incident) <= _LONGEST_INCIDENT):
+        raise CommandError(f'{verb} needs the id of an incident: {{"incident": "..."}}')
     match verb:
+        case "feedback":
+            if body.verdict is None:
+                raise CommandError('feedback needs a verdict: "false" or "real"')
+            return Request(verb, body.group, Teach(incident, body.verdict))
+        case "withdraw":
+            return Request(verb, body.group, Withdraw(incident))
         case "reset":
             return Request(verb, body.group, Reset(body.stream))
         case "freeze":
@@ -91,14 +124,16 @@ def decode(prefix: str, topic: str, payload: bytes) -> Request:
             return Request(verb, body.group, None)
 
 
-def reply(ok: bool, text: str, request: Request | None = None) -> bytes:
+def reply(ok: bool, text: str, request: Request | None = None, taught: Sequence[Taught] | None = None) -> bytes:
     """The payload that answers a command: a JSON object with `ok`, `text` and, where understood, `verb` and `group`.
+
+    What was `taught` is told where it was asked for.
 
     It is matched to its request by MQTT 5's correlation data, which travels beside the payload.
     """
     if request is None:
         return msgspec.json.encode(_Reply(ok, text))
-    return msgspec.json.encode(_Reply(ok, text, request.verb, request.group))
+    return msgspec.json.encode(_Reply(ok, text, request.verb, request.group, None if taught is None else tuple(taught)))
 
 
 def _shown(text: str) -> str:

@@ -59,6 +59,7 @@ class _Score(_Head):
     channels: dict[str, float]
     drift: bool
     weights: dict[str, float] | UnsetType = UNSET  # by expert
+    muted: bool | UnsetType = UNSET  # told where it is
 
 
 class _Course(msgspec.Struct):
@@ -145,6 +146,7 @@ def encode(prefix: str, group: str, outcome: Outcome, names: Names) -> list[Mess
     scores = outcome.score.tolist()
     alarms = (outcome.score >= 1.0).tolist()
     warming = outcome.warming.tolist()
+    muted = None if outcome.muted is None else outcome.muted.tolist()
     term_rows = outcome.terms.tolist()
     channel_rows = outcome.channel_score.tolist()
 
@@ -168,6 +170,8 @@ def encode(prefix: str, group: str, outcome: Outcome, names: Names) -> list[Mess
         score = _Score(stream, group, time, epoch, seq, *said)
         if weights is not None:
             score.weights = dict(zip(names.experts, weights[row], strict=True))
+        if muted is not None and muted[row]:
+            score.muted = True
         messages.append(Message(topic + "forecast", _encode(forecast), "forecast", retain=False, qos=0))
         messages.append(Message(topic + "score", _encode(score), "score", retain=False, qos=0))
     if outcome.incidents:

@@ -87,7 +87,9 @@ def by_stream(engine: Engine) -> dict[str, Any]:
     """All state, the rows of streams by their name: equal where nothing but the numbering of the slots differs."""
     arrays, meta = engine.state_dict()
     names = meta.pop("streams")
-    shared = {name: array for name, array in arrays.items() if name.startswith(("memory.", "learner.", "pool."))}
+    shared = {
+        name: array for name, array in arrays.items() if name.startswith(("memory.", "learner.", "pool.", "feedback."))
+    }
     rows = {
         stream: bits({name: array[slot] for name, array in arrays.items() if name not in shared})
         for slot, stream in enumerate(names)

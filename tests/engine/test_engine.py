@@ -275,7 +275,7 @@ def test_a_state_with_something_missing_is_refused_and_the_text_says_where():
         arrays = {key: array for key, array in whole.items() if key != name}
         with pytest.raises(ValueError, match=name.rpartition(".")[2]):
             small_engine().load_state_dict(arrays, meta)
-        if not name.startswith("learner."):
+        if not name.startswith("learner.") and len(whole[name]):
             with pytest.raises(ValueError, match=r"rows are not|is not"):
                 small_engine().load_state_dict({**whole, name: whole[name][:-1]}, meta)
     for part in ("scale.", "memory."):

@@ -20,7 +20,20 @@ import numpy as np
 from streamd.config import Group
 from streamd.edge.training import Client
 from streamd.engine.mix import EXPERTS
-from streamd.records import Batch, Command, Freeze, Incident, Outcome, Report, Reset, Silent, Stretch, Thaw, Widen
+from streamd.records import (
+    Batch,
+    Command,
+    Effect,
+    Freeze,
+    Incident,
+    Outcome,
+    Report,
+    Reset,
+    Silent,
+    Stretch,
+    Thaw,
+    Widen,
+)
 from tests.simulation.clock import Clock
 
 PATIENCE_S = 300.0  # with a stream that says nothing
@@ -104,6 +117,11 @@ class Machine:
         return np.array([row.opened >= 0 for row in self.rows.values()])
 
     @property
+    def feedback(self) -> tuple[()]:
+        """Nobody teaches it anything."""
+        return ()
+
+    @property
     def known(self) -> int:
         return self.core.known
 
@@ -132,7 +150,10 @@ class Machine:
     def silent(self) -> list[str]:
         return [stream for stream, row in self.rows.items() if row.silent]
 
-    def command(self, command: Command) -> tuple[Incident, ...]:
+    def refusal(self, command: Command) -> str:
+        return ""
+
+    def command(self, command: Command) -> Effect:
         core = self.core
         incidents: list[Incident] = []
         match command:
@@ -155,7 +176,7 @@ class Machine:
             case Silent(streams):
                 incidents = [one for stream in streams for one in self._silent(stream)]
         core.chain = chain(core.chain, _encode(command))
-        return tuple(incidents)
+        return Effect(incidents=tuple(incidents))
 
     def apply(self, batch: Batch) -> Outcome:
         core = self.core

@@ -17,7 +17,7 @@ import msgspec
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.records import Batch, Marks, Reset
-from streamd.store import codec
+from streamd.store import archive, codec
 from streamd.wire import outcomes
 from tests.simulation.broker import Publication
 
@@ -85,6 +85,7 @@ class Witness:
     _committed: dict[tuple[str, str, int], _Committed] = field(default_factory=dict)
     _early: dict[tuple[str, str, int], list[_Told]] = field(default_factory=lambda: defaultdict(list))
     _incidents: Counter[tuple[str, bytes]] = field(default_factory=Counter)  # -> times heard of
+    archived: set[archive.Item] = field(default_factory=set)  # what has to be in the archive
 
     def fail(self, text: str) -> None:
         self.broken = self.broken or text
@@ -191,6 +192,7 @@ class Witness:
                 self._incidents[message.topic, message.payload] = 0
             return
         outcome = engine.apply(record)
+        self.archived.update(archive.of_incidents(group, outcome))
         for row, stream in enumerate(record.streams):
             self._frames[group, stream] += 1
             for number in record.values[row].tolist():

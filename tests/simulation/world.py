@@ -17,6 +17,7 @@ import msgspec
 
 from streamd.app import App
 from streamd.config import Config, Group, Mqtt, Network, State, Training
+from streamd.store import archive, sqlite
 from streamd.store.spill import Spill
 from streamd.store.sqlite import StoreError
 from tests.simulation.broker import Broker
@@ -325,6 +326,7 @@ class World:
         """A last life finds what the run that was never interrupted has; to the bit."""
         self.clock.after(60.0, self._kill)
         self._live()
+        self._compare_archive()
         rows = Spill.open(SimPath(self.disk, f"{FOLDER}/spill.sqlite"))  # type: ignore[arg-type]
         for (name, wanted), found in zip(self.witness.engines.items(), self.engines, strict=True):
             there = found.absent(stream for group, stream in self.witness.numbers if group == name)
@@ -332,6 +334,14 @@ class World:
             found.restore([(stream, row) for stream, row in stored if row is not None])
             if state(found) != state(wanted):
                 self._fail(f"the state of {name} is not that of a run that was never interrupted")
+
+    def _compare_archive(self) -> None:
+        """Every incident that happened is archived, once, and none that did not."""
+        kept = sqlite.Database.made(SimPath(self.disk, f"{FOLDER}/incidents.sqlite"), archive.LAYOUT, None)  # type: ignore[arg-type]
+        found = [archive.Item(*row) for row in kept.rows('SELECT "group", incident, kind, place, body FROM kept')]
+        if set(found) != self.witness.archived or len(found) != len(self.witness.archived):
+            more, less = set(found) - self.witness.archived, self.witness.archived - set(found)
+            self._fail(f"the archive lacks {less} and has {more} that it should not")
 
     # --- what is put in the place of what ---
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.records import Batch, Freeze, Reset, Silent, Stretch, Thaw, Widen
+from streamd.records import Batch, Freeze, Reset, Silent, Stretch, Teach, Thaw, Widen, Withdraw
 from streamd.store.codec import CodecError, decode, encode
 
 BITS = st.integers(0, 2**64 - 1)  # every float64 there is, NaNs with payloads among them
@@ -18,6 +18,8 @@ COMMANDS = st.one_of(
     st.just(Thaw()),
     st.builds(Stretch, st.floats()),
     st.builds(Silent, st.lists(st.text()).map(tuple)),
+    st.builds(Teach, st.text(), st.sampled_from(["false", "real"])),
+    st.builds(Withdraw, st.text()),
 )
 
 

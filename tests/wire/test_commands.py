@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamd.records import Freeze, Reset, Thaw
+from streamd.records import Freeze, Reset, Teach, Thaw, Withdraw
 from streamd.wire import commands
-from streamd.wire.commands import CommandError, Request
+from streamd.wire.commands import CommandError, Request, Taught
+from streamd.wire.times import utc
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,9 @@ from streamd.wire.commands import CommandError, Request
         ("thaw", b"", Request("thaw", None, Thaw())),
         ("checkpoint", b"", Request("checkpoint", None, None)),
         ("status", b'{"group":"pumps"}', Request("status", "pumps", None)),
+        ("feedback", b'{"incident":"p1-7","verdict":"false"}', Request("feedback", None, Teach("p1-7", "false"))),
+        ("withdraw", b'{"group":"pumps","incident":"p1-7"}', Request("withdraw", "pumps", Withdraw("p1-7"))),
+        ("taught", b"", Request("taught", None, None)),
     ],
 )
 def test_a_command_is_its_verb_and_its_targets(verb: str, payload: bytes, request_: Request) -> None:
@@ -50,6 +54,13 @@ def test_a_command_is_its_verb_and_its_targets(verb: str, payload: bytes, reques
         ("streamd/command/reset", b'{"a":' * 100_000, "bad payload"),
         ("streamd/command/freeze", b'{"stream":"a"}', "freeze takes no stream"),
         ("streamd/command/checkpoint", b'{"stream":"a"}', "checkpoint takes no stream"),
+        ("streamd/command/feedback", b'{"verdict":"real"}', "feedback needs the id of an incident"),
+        ("streamd/command/feedback", b'{"incident":"a-1"}', "feedback needs a verdict"),
+        ("streamd/command/feedback", b'{"incident":"a-1","verdict":"maybe"}', "Invalid enum value 'maybe'"),
+        ("streamd/command/feedback", b'{"incident":"a-1","verdict":"real","stream":"a"}', "feedback takes no stream"),
+        ("streamd/command/withdraw", b'{"incident":"' + 600 * b"a" + b'"}', "withdraw needs the id of an incident"),
+        ("streamd/command/withdraw", b'{"incident":"a-1","verdict":"real"}', "withdraw takes no verdict"),
+        ("streamd/command/taught", b'{"incident":"a-1"}', "taught takes no incident"),
     ],
 )
 def test_a_wrong_command_is_refused_with_words_for_its_sender(topic: str, payload: bytes, text: str) -> None:
@@ -80,6 +91,22 @@ def test_a_reply_says_what_became_of_which_request() -> None:
         "verb": "freeze",
         "group": "pumps",
     }
+
+
+def test_what_was_taught_is_told_in_the_reply_with_stream_and_time() -> None:
+    one = Taught("pumps", "p1-7", "false", "p1", utc(1_795_435_200.25), 1_795_435_200.25)
+    body = json.loads(commands.reply(True, "1 incidents were taught", Request("taught", None, None), [one]))
+    assert body["taught"] == [
+        {
+            "group": "pumps",
+            "incident": "p1-7",
+            "verdict": "false",
+            "stream": "p1",
+            "start": "2026-11-23T12:00:00.250000Z",
+            "start_epoch": 1_795_435_200.25,
+        }
+    ]
+    assert json.loads(commands.reply(True, "", Request("taught", None, None), []))["taught"] == []
 
 
 def test_commands_are_subscribed_to_under_the_prefix() -> None:

@@ -118,6 +118,14 @@ def test_every_payload_says_which_frame_it_is_about() -> None:
         assert (body["epoch"], body["time"]) == (TIME + row, f"2026-11-23T12:00:0{row}.250000Z")
 
 
+def test_a_score_that_was_muted_says_so_and_no_other_does() -> None:
+    outcome = some_outcome(muted=np.array([False, True]))
+    bodies = [payload(message) for message in encode(outcome) if message.kind == "score"]
+    assert [body.get("muted") for body in bodies] == [None, True]
+    for body in bodies:
+        check("score", body)
+
+
 def test_a_forecast_has_a_band_per_channel_and_the_time_of_each_step() -> None:
     outcome = some_outcome()
     body = payload(encode(outcome)[2])

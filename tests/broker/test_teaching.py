@@ -1,0 +1,129 @@
+"""Verdicts against a real mosquitto: the like of it raises no more, also after a kill, until they are withdrawn."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.broker.daemon import Bystander, Daemon
+from tests.broker.mosquitto import Mosquitto
+
+WARM, EVERY = 340, 40  # frames until the score is calibrated, and between two spikes
+
+
+def settings(port: int) -> str:
+    return f"""
+[mqtt]
+port = {port}
+[http]
+port = 0
+[[source]]
+topic = "plant/{{stream}}/telemetry"
+group = "pumps"
+time = "ts"
+[group.pumps]
+channels = ["flow", "pressure"]
+horizon_steps = 2
+network = {{ hidden = 8, layers = 1 }}
+training = {{ enabled = false }}
+"""
+
+
+class Pump:
+    """Readings of noise, with a spike now and then."""
+
+    def __init__(self, bystander: Bystander) -> None:
+        self._bystander = bystander
+        self._chance = random.Random(1)
+        self._count = 0
+
+    def speak(self, frames: int, **more: float) -> list[dict[str, Any]]:
+        """So many readings, the first with more of something; what was told of these frames' scores."""
+        rows = []
+        for n in range(frames):
+            self._count += 1
+            row = {"ts": 1_700_000_000.0 + 60 * self._count}
+            for name in ("flow", "pressure"):
+                row[name] = 20.0 + self._chance.gauss(0.0, 1.0) + (more.get(name, 0.0) if n == 0 else 0.0)
+            rows.append(row)
+        self._bystander.publish_all("plant/p1/telemetry", rows)
+        self._bystander.wait_for_seq("streamd/pumps/p1/score", self._count - 1)
+        told = {one["seq"]: one for one in self._bystander.of("streamd/pumps/p1/score")}
+        return [told[seq] for seq in range(self._count - frames, self._count)]
+
+
+def raised(bystander: Bystander) -> list[str]:
+    return [one["id"] for one in bystander.of("streamd/pumps/p1/incident") if one and one["state"] == "raised"]
+
+
+def streamd(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "streamd", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.fixture
+def world(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> Iterator[tuple[Daemon, Bystander]]:
+    broker = mosquitto()
+    bystander, daemon = Bystander(broker.port), Daemon(tmp_path / "daemon", settings(broker.port))
+    yield daemon, bystander
+    bystander.close()
+    daemon.end()
+
+
+def test_what_people_call_false_three_times_raises_no_more_until_it_is_withdrawn(
+    world: tuple[Daemon, Bystander],
+) -> None:
+    daemon, bystander = world
+    daemon.start()
+    pump = Pump(bystander)
+    pump.speak(WARM)
+    for number in range(3):
+        pump.speak(EVERY, flow=40.0)
+        bystander.wait("streamd/pumps/p1/incident", 3 * number + 1)  # raised, ended, taken off the broker
+        (incident,) = raised(bystander)[number:]
+        answer = bystander.command("feedback", {"group": "pumps", "incident": incident, "verdict": "false"})
+        assert answer == {"ok": True, "text": "done", "verb": "feedback", "group": "pumps"}
+    taught = bystander.command("taught")["taught"]
+    assert [one["incident"] for one in taught] == raised(bystander)
+    assert {(one["group"], one["stream"], one["verdict"]) for one in taught} == {("pumps", "p1", "false")}
+    assert daemon.metric('streamd_incidents_taught{group="pumps"}') == 3
+
+    assert daemon.stop(signal.SIGKILL) != 0
+    daemon.start()
+    spike = pump.speak(EVERY, flow=40.0)[0]
+    assert spike["muted"] is True
+    assert not spike["alarm"]
+    assert max(spike["terms"].values()) >= 1.0
+    assert len(raised(bystander)) == 3
+    assert daemon.metric('streamd_scores_muted_total{group="pumps"}') >= 1
+
+    pump.speak(EVERY, pressure=60.0)
+    assert len(raised(bystander)) == 4, "another kind of fault still raises"
+    assert bystander.command("checkpoint")["ok"]  # which archives first; it would happen by itself within seconds
+    told = streamd("explain", raised(bystander)[3], "-c", daemon.config)
+    assert told.returncode == 0, told.stderr
+    assert "pressure" in told.stdout
+    assert "a false alarm" in told.stdout
+
+    for one in taught:
+        assert bystander.command("withdraw", {"incident": one["incident"]})["ok"]
+    assert bystander.command("taught")["taught"] == []
+    refused = bystander.command("withdraw", {"incident": taught[0]["incident"]})
+    assert not refused["ok"]
+    assert "was not taught" in refused["text"]
+    unknown = bystander.command("feedback", {"incident": "p1-99999", "verdict": "real"})
+    assert not unknown["ok"]
+    assert "no incident p1-99999" in unknown["text"]
+    assert daemon.stop() == 0
