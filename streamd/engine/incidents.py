@@ -46,7 +46,7 @@ class Judged:
     lower: F64  # [B, C]
     upper: F64  # [B, C]
     steady: Bool  # [B] whether the values stand still, as far as they ever do
-    accepted: Bool  # [B] whether where they are has just become normal
+    accepted: Bool | None = None  # [B] whether where they are has just become normal, if a term knows
     onset: F64 | None = None  # [B] s since the epoch: when what is strange began, if a term knows; NaN: it does not
 
 
@@ -178,7 +178,7 @@ class Incidents(Rows):
             self.calm[slot] = 0
         if state is None:
             self._settle(slot, row, judged)
-            if judged.accepted[row] or self.settled[slot] >= alarm.accept_s:
+            if self.settled[slot] >= alarm.accept_s or (judged.accepted is not None and judged.accepted[row]):
                 return self._clear(slot, stream, channels, "accepted", end=time, over=time)
         if state is not None or self._changed(slot):
             return self._tell(slot, stream, channels, state or "updated")
