@@ -240,7 +240,8 @@ class Engine:
         haste = self.drift.haste(slots)
         sure = self.scale.steps[slots] >= SURE
         self.experts.judge(slots, errors, np.where(sure, usual, np.nan), haste)
-        change = values - self.scale.last[slots]
+        before = self.scale.last[slots]
+        change = values - before
         steady: Bool = ~np.any(np.abs(change) > STEADY * usual[:, 0], axis=1)
         self.scale.learn(slots, values, changes, trust, haste)
         coverages = self.settings.coverages
@@ -259,6 +260,7 @@ class Engine:
             interval=interval,
             steps=steps,
             values=values,
+            before=before,
             last=last,
             usual=usual,
             lowest=level - off,
@@ -269,7 +271,7 @@ class Engine:
         foretold = self.experts.foretell(frames, errors)
         unit = self.experts.gate.usual(slots) * usual
         correction, repaired = self._correct(frames, change, errors[:, MIXED] / unit, foretold.mixed)
-        corrected = foretold.mixed + correction * unit
+        corrected = self.experts.ends.bounded(slots, last, foretold.mixed + correction * unit)
         share = self.experts.gate.share(slots)
         offset = foretold.mixed + share * (corrected - foretold.mixed)
         self.experts.remember(slots, n, foretold, corrected, offset)

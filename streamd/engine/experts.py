@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamd.engine import regression
+from streamd.engine.ends import Ends
 from streamd.engine.lags import Lags
 from streamd.engine.mix import EXPERTS, E, Gate, Mix
 from streamd.engine.pending import MADE, Pending
@@ -36,6 +37,7 @@ class Frames:
     interval: F64  # [B] s, usual step
     steps: F64  # [B] since the last frame, in usual steps
     values: F64  # [B, C], NaN where missing
+    before: F64  # [B, C] last values before these; NaN where never seen
     last: F64  # [B, C] last value, this frame's where it has one; NaN where never seen
     usual: F64  # [B, H, C] usual change over 1..H steps
     lowest: F64  # [B, C] what is further off counts as there
@@ -63,6 +65,7 @@ class Experts:
         self.regression = Regression(sizes)
         self.adaptive = Adaptive(sizes)
         self.reach = Reach(sizes)
+        self.ends = Ends(sizes)
         self.mix = Mix(sizes)
         self.gate = Gate(sizes)
 
@@ -75,6 +78,7 @@ class Experts:
             "regression": self.regression,
             "adaptive": self.adaptive,
             "reach": self.reach,
+            "ends": self.ends,
             "mix": self.mix,
             "gate": self.gate,
         }
@@ -98,6 +102,7 @@ class Experts:
             errors: [B, 1 + MADE, H, C], as for `judge`.
         """
         slots, n, trust = frames.slots, frames.n, frames.trust
+        self.ends.learn(slots, frames.values, frames.before)
         here = np.isfinite(frames.values)
         tame = np.clip(frames.values, frames.lowest, frames.highest)
         self.seasons.advance(slots, frames.steps)
@@ -121,9 +126,12 @@ class Experts:
         # a channel that is missing is expected where its seasons have carried it meanwhile
         resting = np.where(here, -season, rest - frames.last)[:, None]
         seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
+        # bounded before anything is added to it: what the regressions learn is what this leaves
+        seasonal = self.ends.bounded(slots, frames.last, seasonal)
         experts[:, 1] = seasonal
         experts[:, 2] = seasonal + self.reach.bounded(slots, self.regression.foretell(slots, x), frames.usual)
         experts[:, 3] = seasonal + self.reach.bounded(slots, self.adaptive.foretell(slots, x), frames.usual)
+        experts[:, 2:] = self.ends.bounded(slots, frames.last, experts[:, 2:])
         weights = self.mix.weights(slots)
         return Foretold(experts, weights, (weights * experts).sum(axis=1))
 

@@ -11,6 +11,7 @@ from typing import Any
 from streamd.config import Group
 from streamd.engine.calibration import Common, Strictness, Tails
 from streamd.engine.drift import Drift
+from streamd.engine.ends import Ends
 from streamd.engine.features import CLOCK, PLANES
 from streamd.engine.hidden import Hidden
 from streamd.engine.incidents import Incidents
@@ -46,6 +47,7 @@ PARTS: dict[str, type[Rows]] = {
     "regression": Regression,
     "adaptive": Adaptive,
     "reach": Reach,
+    "ends": Ends,
     "mix": Mix,
     "gate": Gate,
     "drift": Drift,

@@ -39,6 +39,7 @@ class Run:
         sure = self.scale.steps[self.slots] >= 8
         usual = np.where(sure, self.scale.step_spread(self.slots), np.nan)
         self.experts.judge(self.slots, errors, usual, np.zeros(B))
+        before = self.scale.last[self.slots]
         self.scale.learn(self.slots, values, changes, np.ones(B), np.zeros(B))
         off, level = 10.0 * self.scale.spread(self.slots), self.scale.mean[self.slots]
         frames = Frames(
@@ -49,6 +50,7 @@ class Run:
             interval=np.full(B, HOUR),
             steps=took,
             values=values,
+            before=before,
             last=self.scale.last[self.slots],
             usual=self.scale.step_spread(self.slots),
             lowest=level - off,
@@ -196,6 +198,19 @@ def test_a_channel_that_was_never_seen_has_no_forecast_and_spoils_nothing_once_i
     assert np.isfinite(run.forecast()[300:]).all()
     errors = series[401:] - run.forecast()[700:-1, 0, 0]
     assert np.mean(errors**2) < 1.3
+
+
+def test_nothing_is_foretold_beyond_an_end_that_a_channel_stops_at():
+    """As rain, which does not fall below nought however fast it has fallen."""
+    series = np.maximum(5.0 * ar(1500, seed=10), 0.0)
+    run = fed(series)
+    assert (
+        np.array([foretold.experts for foretold, _ in run.foretold[:50]]) < -series[:50, None, None, None, None]
+    ).any()
+    for foretold, last in zip(run.foretold[-500:], run.lasts[-500:], strict=True):
+        assert (last[:, None, None] + foretold[0].experts >= 0.0).all()
+    assert (run.forecast()[-500:] >= 0.0).all()
+    assert squares(run, series, "mixed") < 0.9 * squares(run, series, "persistence")
 
 
 def test_a_batch_equals_each_stream_alone():
