@@ -27,6 +27,8 @@ AGREED = 0.5  # how far the other half's weights are those at all horizons
 AT_FIRST = np.array([0.5, 0.5, 0.0, 0.0])  # the weights before any error is known: no regression is of use so soon
 YOUNG_FRAMES = 8.0  # judged, after which little is left of these
 LARGEST = 30.0  # usual steps: a larger error counts as one of so many
+LARGEST_JUDGED = 5.0  # of the mix's usual errors: by a larger one a correction is judged as by one of so many
+DOUBT = 0.7  # standard errors that are taken off what a correction seems to be worth
 HASTE = 1.0  # times faster, on top, that is forgotten right after a drift
 LEAST = 1e-6  # squared usual steps: experts that are so near to perfect are equals
 
@@ -91,13 +93,13 @@ class Gate(Rows):
     judged: F32 = column("H", "C", dtype=np.float32)  # ... of ones
 
     def share(self, slots: I64) -> F64:
-        """[B, H, C], 0..1: the least-squares factor for the past, less the standard error of it.
+        """[B, H, C], 0..1: the least-squares factor for the past, less most of the standard error of it.
 
         Forecasts of h steps overlap, so that their errors are alike: the standard error grows with the horizon.
         """
         gain, power = self.gain[slots].astype(np.float64), self.power[slots].astype(np.float64)
         alike = 1.0 + OVERLAP * np.arange(self.sizes["H"])[:, None]
-        sure = gain - np.sqrt(self.noise[slots] * alike)
+        sure = gain - DOUBT * np.sqrt(self.noise[slots] * alike)
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(power > 0, np.clip(sure / power, 0.0, 1.0), 0.0)
 
@@ -121,7 +123,9 @@ class Gate(Rows):
         speed = (1.0 + HASTE * haste)[:, None, None]
         lasting = np.where(known, np.exp(-speed / GATE_FRAMES), 1.0)
         keep = np.where(known, np.exp(-speed / ERROR_FRAMES), 1.0)
-        saved = corrections * errors
+        # one fault that nothing could foretell must not tell, for thousands of frames, what corrections are worth
+        far = np.where(self.judged[slots] > 0.0, LARGEST_JUDGED * self.usual(slots), LARGEST)
+        saved = corrections * np.clip(errors, -far, far)
         self.gain[slots] = lasting * self.gain[slots] + saved
         self.noise[slots] = lasting * self.noise[slots] + saved * saved
         self.power[slots] = lasting * self.power[slots] + corrections * corrections

@@ -260,6 +260,17 @@ def test_the_corrected_forecast_is_never_much_worse_than_the_mix(kind, horizon):
     assert ((errors - shares * correction) ** 2).sum() <= 1.1 * (errors**2).sum()
 
 
+def test_one_fault_does_not_take_from_a_good_correction_what_it_was_given():
+    random = np.random.default_rng(18)
+    correction = random.normal(size=T)
+    errors = correction + 0.5 * random.normal(size=T)
+    calm = gated(correction, errors)
+    correction[T // 2], errors[T // 2] = 3.0, -LARGEST
+    shares = gated(correction, errors)
+    assert shares[T // 2 - 1] > 0.9
+    assert shares[T // 2 :].min() > 0.9 * calm[T // 2 :].min()
+
+
 def test_no_correction_is_followed_before_one_was_judged_and_none_that_is_nothing():
     gate = Gate({"C": 1, "H": 1}, slots=1)
     assert gate.share(ONE).item() == 0.0
