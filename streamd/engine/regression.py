@@ -21,7 +21,7 @@ FLOOR = 1e-9  # of the mean diagonal: near-duplicate features stay solvable
 SOLVE_EVERY = (8, 24)  # frames: while a stream is young, and later
 YOUNG_FRAMES = 300
 KEEP_REACH = 0.999  # per frame
-MOST_CHANGES = 30.0  # usual ones, that are ever foretold
+MOST_CHANGES = 8.0  # usual ones, that are ever foretold: what was learned of a jump is a line through one point
 FEWEST = 3.0  # frames that have been learned from before anything is foretold
 MOST_RATIO = 3.0  # that is made up for
 

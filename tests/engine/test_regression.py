@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from streamd.engine.lags import FEATURES, Lags
-from streamd.engine.regression import FEWEST, Adaptive, Reach, Regression, due, weigh
+from streamd.engine.regression import FEWEST, MOST_CHANGES, Adaptive, Reach, Regression, due, weigh
 from streamd.engine.scale import Scale
 
 H = 3
@@ -185,8 +185,8 @@ def test_no_change_is_foretold_beyond_what_was_seen_on_that_side_nor_beyond_many
     assert bounded(0.5, 10.0) == 0.5
     assert -1.0 < bounded(-5.0, 10.0) < -0.99
     assert bounded(1e6, 10.0) == 50.0  # what counted of the largest
-    assert bounded(1e6, 0.1) == pytest.approx(3.0)
-    assert bounded(-1e6, 0.01) == pytest.approx(-0.3)
+    assert bounded(1e6, 0.1) == pytest.approx(0.1 * MOST_CHANGES)
+    assert bounded(-1e6, 0.01) == pytest.approx(-0.01 * MOST_CHANGES)
 
 
 @pytest.mark.parametrize("kind", KINDS)
