@@ -8,6 +8,7 @@ controller holds all terms together to the budget. Knows sizes, not what they ar
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 import numpy as np
@@ -18,19 +19,19 @@ from streamd.records import F64, I64, Bool
 TERMS: Final = 4  # of the score
 WEEK_S: Final = 604_800.0
 BLOCK: Final = 16  # frames
-SHARE: Final = 1.0 / 3.0  # of the budget, that each tail may use
+SHARE: Final = 1.0 / 20.0  # of the budget, that each tail may use
 MEMORY_BLOCKS: Final = 1000.0
 PRIOR: Final = 20.0  # peaks that what is assumed beforehand counts like
-PRIOR_EXCESS: Final = 0.1
 GROUP: Final = 30.0  # peaks that the group's tail counts like
 POOL_BLOCKS: Final = 5000.0  # memory of the group
 DRAWN_OUT: Final = 4.0  # a tail is drawn out to so many times the frames that it was learned from, and no further
 SHAPE: Final = (-0.2, 0.3)  # limits of the tail's shape
 CLIP: Final = 1.2  # lines: a peak counts as no larger
 STRICTER: Final = 0.2  # an alarm raises the lines by it, relative; a week's budget lowers them as much
-LEAN: Final = 0.5  # of the budget, that each term may use
-STRICT: Final = (0.5, 5.0)  # limits of that
+LEAN: Final = 0.25  # of the budget, that each term may use
+STRICT: Final = (0.8, 5.0)  # limits of that
 CALM_FRAMES: Final = 320.0  # without a sign of it, and a disturbance is over ...
+SETTLED: Final = 3.0  # blocks of calm, and it teaches again
 LONGEST_FRAMES: Final = 3200.0  # ... or taken for one that was usual
 SIGN: Final = 0.7  # lines: a block that has less is calm
 
@@ -54,12 +55,13 @@ class Tails(Rows):
     excess: F64 = column("J")  # their mean excess
     square: F64 = column("J")  # and mean square of it
 
-    def line(self, slots: I64, common: Common, natural: float, period: F64) -> F64:
+    def line(self, slots: I64, common: Common, natural: float, channels: int, period: F64) -> F64:
         """Where the line of each size lies, [B, J].
 
         Args:
             common: what the group's tails are like.
             natural: no line lies lower.
+            channels: that the sizes are of.
             period: [B] frames that may pass between two false alarms.
         """
         blocks, peaks = self.blocks[slots], self.peaks[slots]
@@ -68,8 +70,9 @@ class Tails(Rows):
         with np.errstate(invalid="ignore", divide="ignore"):
             level = (blocks * self.level[slots] + shared * common.level) / (blocks + shared)
         weight = peaks + group + PRIOR
-        excess = (peaks * self.excess[slots] + group * common.excess + PRIOR * PRIOR_EXCESS) / weight
-        square = (peaks * self.square[slots] + group * common.square + PRIOR * 2.0 * PRIOR_EXCESS**2) / weight
+        prior = _prior(channels)
+        excess = (peaks * self.excess[slots] + group * common.excess + PRIOR * prior) / weight
+        square = (peaks * self.square[slots] + group * common.square + PRIOR * 2.0 * prior**2) / weight
         known = BLOCK * np.maximum(np.maximum(blocks, common.blocks), 1.0)
         rarity = np.minimum(period[:, None] / SHARE, DRAWN_OUT * known) / BLOCK  # blocks from one to the next
         line = level + _beyond(excess, square, 0.5 * rarity)
@@ -94,7 +97,7 @@ class Tails(Rows):
         self.worst[slots] = np.where(over, 0.0, worst)
         self.lasts[slots], self.calm[slots] = np.where(over, 0.0, lasts), np.where(over, 0.0, calm)
         self.top[slots] = 0.0
-        common.learn(*self._peak(slots, top, (top > 0.0) & ~disturbed))
+        common.learn(*self._peak(slots, top, (top > 0.0) & (~disturbed | (calm >= SETTLED))))
         common.learn(*self._peak(slots, np.minimum(worst, CLIP * line), over))
 
     def _peak(self, slots: I64, top: F64, counts: Bool) -> tuple[Bool, F64, F64]:
@@ -179,6 +182,15 @@ class Strictness(Rows):
         self.log[slots] = np.clip(self.log[slots] + STRICTER * moved, *np.log(STRICT))
         self.alarms[slots] = np.where(over[:, None], 0.0, alarms)
         self.lasts[slots], self.calm[slots] = np.where(over, 0.0, lasts), np.where(over, 0.0, calm)
+
+
+def _prior(channels: int) -> float:
+    """What the mean excess of log(1 + T²/channels) is where the channels are normal.
+
+    T² is chi-squared, whose tail falls to 1/e with each 2 more, and the largest of a block is about
+    channels + 3 sqrt(channels) + 2.
+    """
+    return 2.0 / (2.0 * channels + 3.0 * math.sqrt(channels) + 2.0)
 
 
 def _beyond(mean: F64, square: F64, rarity: F64) -> F64:

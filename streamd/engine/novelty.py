@@ -2,7 +2,7 @@
 
 Each view of a channel keeps a grid over the range that it has been in and marks the cells that it has visited; a cell
 that nobody visits any more is forgotten. Novelty is the way to the nearest visited cell, in ranges. One event, one
-alarm: right after an alarm there is no other, and each makes its channel a harder judge of itself for a while.
+alarm: right after an alarm there is no other, and each makes the stream harder to impress for a while.
 Knows single channels, no coupling and no forecast.
 """
 
@@ -23,10 +23,12 @@ SLOTS: Final = 48  # of a day
 PROFILE: Final = 0.07  # how far the profile of a day follows a value
 BIAS: Final = 0.001  # how far the level that goes with the profile does
 RANGE_KEEP: Final = 0.9997  # of the range, per frame: what lies outside of it by then is strange again
-CELLS: Final = 512
+CELLS_LOG: Final = 9
+CELLS: Final = 2**CELLS_LOG
 FULL: Final = 0.75  # a range of more than so many cells, as a share, gets cells twice as wide
 ERA_FRAMES: Final = 8192  # a visited cell is known for one to two eras
-REFRACTORY_FRAMES: Final = 25  # after an alarm of a channel
+REFRACTORY_FRAMES: Final = 25  # after an alarm
+YOUNG: Final = 4.0  # periods: until so many have passed, the line lies higher
 CALM_FRAMES: Final = 2000.0  # half-life of what an alarm taught
 DAY_S: Final = 86_400.0
 _FURTHEST: Final = 2.0**50  # cells off zero: beyond it numbers have no fractions to tell cells apart
@@ -49,8 +51,9 @@ class Novelty(Rows):
     recent: U8 = column(VIEWS, "C", CELLS // 8, dtype=np.uint8)  # cells visited in this era, one bit each
     older: U8 = column(VIEWS, "C", CELLS // 8, dtype=np.uint8)  # and in the one before
     era: F64 = column()  # frames since it began
-    hardened: F64 = column("C")  # alarms lately
-    quiet: F64 = column("C")  # frames until there may be another
+    frames: F64 = column()
+    hardened: F64 = column()  # alarms lately
+    quiet: F64 = column()  # frames until there may be another
 
     def observe(self, slots: I64, times: F64, values: F64, period: F64) -> F64:
         """How new a frame is, [B, C], 1.0 at the line; and remember it.
@@ -63,7 +66,7 @@ class Novelty(Rows):
         here = np.isfinite(values)
         views = self._views(slots, times, values, here)
         distance = self._distance(slots, views, here, period)
-        return self._events(slots, distance, here, period)
+        return self._events(slots, distance, period)
 
     def _views(self, slots: I64, times: F64, values: F64, here: Bool) -> F64:
         """The views of each channel, [B, V, C]; moves levels and profile."""
@@ -104,7 +107,7 @@ class Novelty(Rows):
         recent, older = self.recent[slots], self.older[slots]
         centre = 0.5 * (low + high)
         wanted = np.where(
-            seen & (span > 0.0), np.exp2(np.ceil(np.log2(np.where(span > 0.0, span, 1.0) * 2.0 / CELLS))), 0
+            seen & (span > 0.0), np.exp2(np.ceil(np.log2(np.where(span > 0.0, span, 1.0))) - (CELLS_LOG - 1)), 0
         )
         # a range that is nothing beside the level has cells as fine as numbers are
         wanted = np.maximum(
@@ -158,13 +161,17 @@ class Novelty(Rows):
             self.older[ended] = self.recent[ended]
             self.recent[ended] = 0
 
-    def _events(self, slots: I64, distance: F64, here: Bool, period: F64) -> F64:
-        hardened = self.hardened[slots] * np.exp2(-1.0 / np.maximum(period, CALM_FRAMES))[:, None]
+    def _events(self, slots: I64, distance: F64, period: F64) -> F64:
+        frames = self.frames[slots] + 1.0
+        hardened = self.hardened[slots] * np.exp2(-1.0 / np.maximum(period, CALM_FRAMES))
         quiet = self.quiet[slots]
-        strength = np.where(quiet > 0.0, 0.0, distance / (1.0 + hardened))
-        alarm = strength > LINE
+        # while little was seen yet, much is new: a budget of one in so many frames can't be spent on that
+        young = np.sqrt(np.maximum(YOUNG * period / frames, 1.0))
+        strength = np.where(quiet > 0.0, 0.0, 1.0 / ((1.0 + hardened) * young))[:, None] * distance
+        alarm = (strength > LINE).any(axis=1)
+        self.frames[slots] = frames
         self.hardened[slots] = hardened + alarm
-        self.quiet[slots] = np.where(alarm, REFRACTORY_FRAMES, np.maximum(quiet - here, 0.0))
+        self.quiet[slots] = np.where(alarm, REFRACTORY_FRAMES, np.maximum(quiet - 1.0, 0.0))
         # of events, twice as far is not twice as strange; the line stays where it is
         ratio = strength / LINE
         return np.where(ratio > 1.0, 1.0 + 0.5 * np.log(np.maximum(ratio, 1.0)), ratio)

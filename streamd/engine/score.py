@@ -116,7 +116,7 @@ class Judge:
         seen = np.where(np.isfinite(values), self.novelty.level[slots], np.nan)
         vectors = np.concatenate([seen[:, None], frames.errors[:, self.horizons]], axis=1)
         off = self.whitener.measure(slots, vectors)
-        line = self.tails.line(slots, self.common, NATURAL, period)
+        line = self.tails.line(slots, self.common, NATURAL, values.shape[1], period)
         parts = self._parts(novelty, off, line, frames.silence, slots)
 
         felt = parts

