@@ -76,10 +76,12 @@ class Whitener(Rows):
         self.frames[slots], self.mean[slots] = frames, mean + rate * off
         self.covariance[slots] = covariance + slower * moved
 
-    def accept(self, slots: I64, vector: int, centre: F64) -> None:
-        """Take a new centre [B, C] of one of the vectors as normal; NaN: it stays."""
-        there = np.isfinite(centre)
-        self.mean[slots, vector] = np.where(there, centre, self.mean[slots, vector])
+    def accept(self, slots: I64, centre: F64, variance: F64) -> None:
+        """Take new centres [S, J, C] as normal, and variances [S, J, C] where they are larger than what was known."""
+        covariance, C = self.covariance[slots], centre.shape[2]
+        own = np.diagonal(covariance, axis1=2, axis2=3)
+        covariance[:, :, range(C), range(C)] = np.maximum(own, variance)
+        self.mean[slots], self.covariance[slots] = centre, covariance
 
     def solve(self, slots: I64, level: F64) -> None:
         """Bring the inverses up to date.

@@ -87,7 +87,8 @@ def test_missing_channels_count_for_nothing_and_all_missing_is_not_strange():
 
 
 def test_a_channel_that_comes_late_is_judged_once_it_is_known_and_beside_its_own_past():
-    vectors = coupled() + [0.0, 0.0, 0.0, 300.0]
+    vectors = coupled()
+    vectors[:, 3] += 300.0
     vectors[:2000, 3] = np.nan
     young = trained(vectors[: 2000 + FIRST_FRAMES - 1])
     assert size(young, [1.0, 2.0, -1.0, 900.0]) == size(young, [1.0, 2.0, -1.0, np.nan])
@@ -132,9 +133,16 @@ def test_what_is_outside_teaches_only_as_slowly_as_old_frames_fade():
 
 def test_an_accepted_centre_is_normal_at_once():
     whitener = trained(coupled())
-    new = np.array([[30.0, 60.0, -30.0, np.nan]])
-    whitener.accept(ONE, 0, new)
+    whitener.accept(ONE, np.array([[[30.0, 60.0, -30.0, 0.0]]]), np.zeros((1, 1, 4)))
     assert size(whitener, [30.0, 60.0, -30.0, 0.0]) < 0.5
+
+
+def test_a_channel_that_is_accepted_as_wilder_may_go_as_far_and_one_that_is_calmer_keeps_what_was_known():
+    whitener = trained(coupled())
+    whitener.accept(ONE, np.zeros((1, 1, 4)), np.array([[[0.0, 0.0, 0.0, 100.0]]]))
+    whitener.solve(ONE, np.ones((1, 4)))
+    assert size(whitener, [1.0, 2.0, -1.0, 10.0]) < 1.0
+    assert size(whitener, [1.0, 2.0, 1.0, 0.0]) > 1.8  # the coupling of the others is as it was
 
 
 def test_streams_side_by_side_are_as_each_alone():
