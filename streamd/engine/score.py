@@ -67,12 +67,13 @@ def vectors(horizon: int) -> tuple[int, ...]:
 
 
 class Score(Rows):
-    """How far a stream's warm-up is, and since when it has been off."""
+    """How far a stream's channels are in their warm-up, and since when it has been off."""
 
-    judged: F64 = column()  # frames
+    seen: F64 = column("C")  # frames with a value
     since: F64 = column(fill=np.nan)  # s since the epoch that its values deviate; NaN: they do not
     frames: F64 = column()  # that they have done so
-    there: F64 = column("C")  # where they were meanwhile, mean
+    there: F64 = column("J", "C")  # where they, and the errors, were meanwhile, mean ...
+    spread: F64 = column("J", "C")  # ... and variance
 
 
 class Judge:
@@ -104,12 +105,13 @@ class Judge:
 
     def warming(self, slots: I64) -> F64:
         """Progress of the warm-up, [B]; 1.0 when the lines may be trusted."""
-        return np.minimum(self.score.judged[slots] / WARM_FRAMES, 1.0)
+        progress: F64 = np.minimum(self.score.seen[slots].max(axis=1, initial=0.0) / WARM_FRAMES, 1.0)
+        return progress
 
     def look(self, frames: Look, rules: Rules) -> Judgement:
         """Judge a batch's frames, and learn what is usual from them."""
         slots, values = frames.slots, frames.values
-        warming = self.score.judged[slots] < WARM_FRAMES
+        warming = self.warming(slots) < 1.0
         period = frames_per_alarm(frames.interval, self.alarm.per_week)
         level = self.novelty.level[slots]
         novelty = self.novelty.observe(slots, frames.times, values, period)
@@ -132,20 +134,24 @@ class Judge:
             )
             counted = self.whitener.measure(slots, vectors, matters[:, 1:])
             felt = self._parts(np.where(matters[:, 0], novelty, 0.0), counted, line, frames.silence, slots)
-        young = warming[:, None] & (np.arange(len(TERMS)) != SILENCE)  # which knows by itself when it may be trusted
-        felt = np.where(young[:, :, None], np.minimum(felt, UNSURE), felt)
+        unsure = self.score.seen[slots] < WARM_FRAMES  # also a channel that came later
+        young = unsure[:, None] & (np.arange(len(TERMS)) != SILENCE)[:, None]  # it knows by itself when to be trusted
+        parts, felt = (np.where(young, np.minimum(each, UNSURE), each) for each in (parts, felt))
         outside = rules.outside(values)
         felt[:, 0] = np.where(outside, np.fmax(felt[:, 0], OUTSIDE), felt[:, 0])
 
         gate = np.maximum(GATE, GATE_SHARE * line)
         strange = (off.size >= gate) & ~warming[:, None]
-        accepted = self._settle(slots, frames.times, seen, strange[:, 0])
-        self.whitener.learn(slots, vectors, strange)
+        accepted = self._settle(slots, frames.times, vectors, strange[:, 0])
+        # that a channel stands still says nothing of how it moves
+        hushed: Bool = frames.silence >= 1.0
+        self.whitener.learn(slots, np.where(hushed[:, None], np.nan, vectors), strange)
         due = joint.due(frames.n, frames.turn)
         if len(due):
             self.whitener.solve(slots[due], np.nan_to_num(self.novelty.level[slots[due]]))
-        self.tails.learn(slots, frames.n, off.size, line, warming, self.common)
-        self.score.judged[slots] += 1.0
+        size = np.where(np.any(hushed, axis=1)[:, None], 0.0, off.size)
+        self.tails.learn(slots, frames.n, size, line, warming, self.common)
+        self.score.seen[slots] += np.isfinite(values)
 
         channel_score = felt.max(axis=1)
         score = channel_score.max(axis=1, initial=0.0)
@@ -169,31 +175,40 @@ class Judge:
         weighed: F64 = parts / self.strictness.factor(slots)[:, :, None]
         return weighed
 
-    def _settle(self, slots: I64, times: F64, level: F64, outside: Bool) -> Bool:
-        """Whether streams have been off for so long that where they were meanwhile is normal from now on, [B]."""
+    def _settle(self, slots: I64, times: F64, vectors: F64, strange: Bool) -> Bool:
+        """Whether streams have been off for so long that where they were meanwhile is normal from now on, [B].
+
+        Args:
+            vectors: [B, J, C] values and errors; NaN where missing.
+            strange: [B] whether the values are off.
+        """
         score = self.score
-        since = np.where(outside, np.fmin(score.since[slots], times), np.nan)
-        frames = np.where(outside, score.frames[slots] + 1.0, 0.0)
-        there = score.there[slots]
-        there = (
-            there
-            + np.where(outside[:, None] & np.isfinite(level), level - there, 0.0) / np.maximum(frames, 1.0)[:, None]
-        )
-        accepted = times - since > self.alarm.accept_s
-        score.since[slots], score.frames[slots], score.there[slots] = since, frames, there
+        since = np.where(strange, np.fmin(score.since[slots], times), np.nan)
+        frames = np.where(strange, score.frames[slots] + 1.0, 0.0)
+        first = (frames == 1.0)[:, None, None]  # a channel that is missing meanwhile stays what it was
+        there = np.where(first, self.whitener.mean[slots], score.there[slots])
+        spread = np.where(first, 0.0, score.spread[slots])
+        known = strange[:, None, None] & np.isfinite(vectors)
+        rate = np.where(known, 1.0 / np.maximum(frames, 1.0)[:, None, None], 0.0)
+        off = np.where(known, vectors - there, 0.0)
+        score.since[slots], score.frames[slots] = since, frames
+        score.there[slots] = there + rate * off
+        score.spread[slots] = spread + rate * ((1.0 - rate) * off * off - spread)
+        accepted: Bool = times - since > self.alarm.accept_s
         self.accept(slots[accepted])
         return accepted
 
     def accept(self, slots: I64) -> None:
-        """Take where the streams' values were while they deviated as normal."""
+        """Take where the streams' values and errors were while they deviated as normal, and how far they went there."""
         score = self.score
         off = slots[score.frames[slots] > 0.0]
         if len(off):
-            self.whitener.accept(off, 0, score.there[off])
+            self.whitener.accept(off, score.there[off], score.spread[off])
+            self.whitener.solve(off, np.nan_to_num(self.novelty.level[off]))
             score.since[off], score.frames[off] = np.nan, 0.0
 
     def learn(self, slots: I64, terms: F64, raised: Bool, period: F64) -> None:
         """Take in the terms [B, T] and which frames raised an incident, [B]."""
-        settled = self.score.judged[slots] > WARM_FRAMES
+        settled = self.warming(slots) >= 1.0
         self.strictness.learn(slots, terms, raised, settled, period)
         self.common.follow(self.strictness.log[slots])
