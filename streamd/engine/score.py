@@ -145,7 +145,7 @@ class Judge:
         if len(due):
             self.whitener.solve(slots[due], np.nan_to_num(self.novelty.level[slots[due]]))
         self.tails.learn(slots, frames.n, off.size, line, warming, self.common)
-        self.score.judged[slots] += 1.0
+        self.score.judged[slots] += np.isfinite(values).any(axis=1)  # nothing is learned from a frame without any
 
         channel_score = felt.max(axis=1)
         score = channel_score.max(axis=1, initial=0.0)

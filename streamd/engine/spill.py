@@ -30,7 +30,7 @@ Natural = Annotated[int, Meta(ge=0)]
 
 class _Entry(msgspec.Struct, frozen=True, array_like=True):
     name: str
-    dtype: Literal["|b1", "<i8", "<f4", "<f8"]
+    dtype: Literal["|b1", "|u1", "<i8", "<f4", "<f8"]
     shape: tuple[Natural, ...]  # of one row
 
 

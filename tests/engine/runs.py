@@ -16,6 +16,7 @@ from streamd.engine.learner import InlineTrainer
 from streamd.records import Array, Batch, Outcome
 
 CHANNELS = ("a", "b")
+SHARED = ("memory.", "learner.", "pool.", "common.", "feedback.")  # arrays without a row per stream
 STREAMS = tuple(f"s{i}" for i in range(6))
 # rings of 10 frames, a replay memory that is full after a few dozen, a job every few batches
 SETTINGS = Group(
@@ -87,9 +88,7 @@ def by_stream(engine: Engine) -> dict[str, Any]:
     """All state, the rows of streams by their name: equal where nothing but the numbering of the slots differs."""
     arrays, meta = engine.state_dict()
     names = meta.pop("streams")
-    shared = {
-        name: array for name, array in arrays.items() if name.startswith(("memory.", "learner.", "pool.", "feedback."))
-    }
+    shared = {name: array for name, array in arrays.items() if name.startswith(SHARED)}
     rows = {
         stream: bits({name: array[slot] for name, array in arrays.items() if name not in shared})
         for slot, stream in enumerate(names)

@@ -7,8 +7,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from streamd.engine import novelty
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
+from streamd.engine.score import WARM_FRAMES
 from streamd.records import Array, Batch, Freeze, Outcome, Record, Reset, Silent, Stretch, Thaw, Widen
 from tests.engine import contract
 from tests.engine.runs import SETTINGS, STREAMS, Plant, small_engine, with_training
@@ -42,9 +44,24 @@ def records() -> Iterator[Record]:
         )
 
 
+def long_life() -> Iterator[Record]:
+    """And after it a stream that is warm and goes wrong for a while, twice."""
+    yield from records()
+    values = 20.0 + np.random.default_rng(5).normal(size=(WARM_FRAMES + 700, 2))
+    for bad in (slice(-520, -500), slice(-60, -30)):
+        values[bad] += 40.0
+    for number, row in enumerate(values, 200):
+        yield Batch(("beat",), np.array([3600.0 * number]), row[None])
+
+
 @pytest.mark.parametrize("every", [1, 7, 90])
 def test_an_engine_that_is_saved_and_loaded_goes_on_to_the_bit(every: int) -> None:
     contract.check(small_engine, records(), every)
+
+
+def test_so_does_one_with_a_stream_that_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(novelty, "ERA_FRAMES", 100)
+    contract.check(small_engine, long_life(), 97)
 
 
 def test_an_engine_of_an_auto_group_that_widens_keeps_to_it_too() -> None:
@@ -60,19 +77,22 @@ def test_an_engine_of_an_auto_group_that_widens_keeps_to_it_too() -> None:
     contract.check(lambda: small_engine(auto), widening(), 5)
 
 
-def test_the_walk_finds_the_parts_and_what_the_life_of_an_engine_changes() -> None:
-    fresh, engine = small_engine(), small_engine()
-    for record in records():
+def test_the_walk_finds_the_parts_and_what_the_life_of_an_engine_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(novelty, "ERA_FRAMES", 100)  # what was seen in the one before is kept apart
+    engine, changed = small_engine(), set()
+    before = contract.walk(engine, "engine")
+    for number, record in enumerate(long_life()):
         if isinstance(record, Batch):
             engine.apply(record)
         else:
             engine.command(record)
-    before, after = contract.walk(fresh, "engine"), contract.walk(engine, "engine")
-    changed = {path for path in after if before.get(path) != after[path]}
+        if number % 15 == 0:  # what is only so while something lasts is as before at the end
+            after = contract.walk(engine, "engine")
+            changed |= {path for path in after if before.get(path) != after[path]}
     arrays, _ = engine.state_dict()
     for name in arrays:
         if not name.startswith(("learner.", "feedback.")):
-            assert {f"engine.{name}", f"engine.experts.{name}"} & changed, name
+            assert {f"engine.{name}", f"engine.experts.{name}", f"engine.judge.{name}"} & changed, name
     for path in (
         "frames",
         "known",
@@ -98,11 +118,11 @@ class Moody(Engine):
         return super().apply(batch)
 
 
-class ForgetsRare(Engine):
+class ForgetsTail(Engine):
     """Saves all but one column, and loads what is left."""
 
     def load_state_dict(self, arrays: Mapping[str, Array], meta: Mapping[str, Any]) -> None:
-        super().load_state_dict({**arrays, "score.rare": np.full_like(arrays["score.rare"], 1.5)}, meta)
+        super().load_state_dict({**arrays, "tails.excess": np.full_like(arrays["tails.excess"], 1.5)}, meta)
 
 
 class ForgetsChance(Engine):
@@ -140,7 +160,7 @@ class Drifts(Engine):
     ("double", "path"),
     [
         (Moody, "mood"),
-        (ForgetsRare, "score.rare"),
+        (ForgetsTail, "tails.excess"),
         (ForgetsChance, "learner._random"),
         (ForgetsWindows, "memory.added"),
         (ForgetsJob, "learner._job"),

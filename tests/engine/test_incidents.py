@@ -21,7 +21,7 @@ CALM = [0.1] * CALM_FRAMES
 LATER = [0.1] * int(REFRACTORY_STEPS)
 
 
-def judged(n, score, parts=(0.75, 0.25), *, steady=False, onset=None, interval=STEP_S, terms=None, time=None):
+def judged(n, score, parts=(0.75, 0.25), *, steady=False, accepted=None, onset=None, interval=STEP_S, terms=None, time=None):
     """One frame of one stream, number n at time 10 n."""
     score = float(score)
     return Judged(
@@ -36,8 +36,15 @@ def judged(n, score, parts=(0.75, 0.25), *, steady=False, onset=None, interval=S
         lower=np.array([[1.5 * n, np.nan]]),
         upper=np.array([[2.5 * n, np.nan]]),
         steady=np.array([steady]),
+        accepted=None if accepted is None else np.array([accepted]),
         onset=None if onset is None else np.array([onset]),
     )
+
+
+def together(frames):
+    """Frames of different streams as those of one batch; what nobody knows stays unknown."""
+    rows = {name: [getattr(frame, name) for frame in frames] for name in Judged.__slots__}
+    return Judged(**{name: None if each[0] is None else np.concatenate(each) for name, each in rows.items()})
 
 
 def feed(incidents, frame, alarm=ALARM):
@@ -228,6 +235,13 @@ def test_what_stands_still_for_the_time_in_the_config_is_accepted():
     assert not incidents.open.any()
 
 
+def test_what_a_term_says_has_become_normal_is_accepted_at_once_though_it_never_stood_still():
+    incidents, _ = lasting(20, steady=False)
+    ((_, cleared),) = run([2.0], incidents, start=20, accepted=True)
+    assert (cleared.reason, cleared.end) == ("accepted", 200.0)
+    assert not incidents.open.any()
+
+
 def test_the_slots_whose_level_is_accepted_are_handed_back():
     incidents = Incidents({"C": 2}, slots=1)
     found = [feed(incidents, judged(n, 2.0, steady=True)).accepted.tolist() for n in range(201)]
@@ -313,10 +327,7 @@ def test_an_open_incident_is_not_opened_by_silence_too():
 def test_streams_of_one_batch_have_their_own_incidents_told_in_its_order():
     incidents = Incidents({"C": 2}, slots=3)
     frames = [judged(n, score) for n, score in ((7, 1.0), (8, 0.5), (9, 2.0))]
-    rows = {
-        name: np.concatenate([getattr(frame, name) for frame in frames]) for name in Judged.__slots__ if name != "onset"
-    }
-    told = incidents.update(np.array([2, 0, 1]), ("z", "x", "y"), CHANNELS, Judged(**rows), ALARM)
+    told = incidents.update(np.array([2, 0, 1]), ("z", "x", "y"), CHANNELS, together(frames), ALARM)
     assert [incident.id for incident in told.incidents] == ["z-7", "y-9"]
     assert told.opened == {"z": 70.0, "y": 90.0}
     assert incidents.open.tolist() == [False, True, True]
@@ -386,10 +397,9 @@ class Life(RuleBasedStateMachine):
             ]
             if not frames:
                 return
-            rows = {name: np.concatenate([getattr(frame, name) for frame in frames]) for name in Judged.__slots__}
             self.seq[slots] += 1
             streams = tuple(self.STREAMS[slot] for slot in slots.tolist())
-            told = self.incidents.update(slots, streams, CHANNELS, Judged(**rows), self.alarm)
+            told = self.incidents.update(slots, streams, CHANNELS, together(frames), self.alarm)
             self.hear(told)
             accepted = [one.stream for one in told.incidents if one.reason == "accepted"]
             assert accepted == [self.STREAMS[slot] for slot in told.accepted.tolist()]

@@ -25,6 +25,7 @@ from tests.engine.runs import (
 AUTO = Group(horizon_steps=3, network=SETTINGS.network, training=SETTINGS.training)
 ROW = {
     "flag": np.array([[True], [False]]),
+    "bits": np.array([[0, 255, 128], [1, 2, 3]], np.uint8),
     "count": np.array([-1, 2**62]),
     "single": np.array([[[1.5, np.nan]], [[-0.0, 1e-45]]], np.float32),
     "double": np.array([[np.inf, 5e-324], [np.nan, 1e308]]),
