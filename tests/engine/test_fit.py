@@ -172,20 +172,22 @@ def test_of_foreign_channels_only_numbers_times_and_incidents_are_kept() -> None
     for name in ("timing.seq", "timing.last_time", "incidents.open", "incidents.seq"):
         np.testing.assert_array_equal(arrays[name], old[name])
     assert not arrays["timing.age"].any()
-    assert not arrays["score.judged"].any()
+    assert not arrays["score.seen"].any()
     assert not arrays["hidden.h"].any()
     assert len(arrays["memory.level"]) == 0
 
 
 def test_a_column_that_the_state_does_not_have_begins_fresh() -> None:
     arrays = state(seasoned())[0]
-    del arrays["score.common"], arrays["memory.seen"], arrays["recent.trust"], arrays["pool.weight"]
+    for name in ("score.since", "memory.seen", "recent.trust", "pool.weight", "common.excess"):
+        del arrays[name]
     todo = fit.change(arrays, ("a", "b"), ("a", "b"), layout.axes(SETTINGS, 2))
     fresh = {**todo.streams(arrays), **todo.windows(arrays), **todo.pooled(arrays)}
-    assert (fresh["score.common"] == 1).all()
+    assert np.isnan(fresh["score.since"]).all()
     assert fresh["memory.seen"].shape == arrays["memory.level"].shape
     assert not fresh["memory.seen"].any()
     assert fresh["pool.weight"].shape == (1, 3, 2)
+    assert fresh["common.excess"].shape == (1, layout.axes(SETTINGS, 2)["J"])
     assert fresh["recent.trust"].shape == fresh["recent.level"].shape[:2]
 
 

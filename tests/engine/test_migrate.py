@@ -15,6 +15,7 @@ from streamd.engine import layout
 from streamd.engine.engine import Engine
 from streamd.engine.migrate import migrate
 from streamd.engine.mix import Mix
+from streamd.engine.score import TERMS, WARM_FRAMES
 from streamd.records import Batch, Bool, Widen
 from tests.engine.runs import SETTINGS, STREAMS, Plant, bits, outcome_bits, small_engine, state, with_training
 
@@ -124,7 +125,8 @@ def test_nothing_but_numbers_and_times_is_left_of_foreign_channels_and_a_note_sa
     outcome = other.apply(same_frame(2))
     expected = engine.apply(same_frame(2))
     assert outcome.seq.tolist() == expected.seq.tolist()
-    assert (outcome.warming == 0).all()
+    np.testing.assert_array_equal(outcome.warming, fresh.apply(same_frame(2)).warming)
+    assert (outcome.warming < expected.warming).all()
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 5])
@@ -256,16 +258,17 @@ def test_from_any_settings_to_any_others_the_streams_go_on(before: Group, after:
 
 def test_arrays_that_this_layout_does_not_know_are_dropped_and_new_ones_begin_fresh_and_both_are_told() -> None:
     arrays, meta = state(seasoned())
-    del arrays["score.rare"]
+    del arrays["score.since"], arrays["common.excess"]
     arrays["scale.forgotten"] = np.ones(6)
     fitted, fitted_meta, notes = migrate(arrays, meta, SETTINGS)
     assert notes[:2] == [
         "no longer kept by this version, so dropped: scale.forgotten",
-        "new in this version, so fresh: score.rare",
+        "new in this version, so fresh: common.excess, score.since",
     ]
     other = small_engine()
     other.load_state_dict(fitted, fitted_meta)
-    assert (other.score.rare[:6] == 1.5).all()
+    assert np.isnan(other.judge.score.since[:6]).all()
+    assert not other.judge.common.excess.any()
 
 
 def test_without_migration_the_engine_refuses_what_does_not_fit() -> None:
@@ -303,9 +306,10 @@ def test_a_state_that_an_older_streamd_recorded_is_read_and_goes_on(path: Path) 
     engine.restore([(meta["spilled"], row)])
     assert engine.resident == engine.known == 6
     kept = engine.state_dict()[0]
-    lasting = ("timing.", "scale.", "score.", "incidents.", "intervals.judged", "intervals.error_square")
+    lasting = ("timing.", "scale.", "incidents.", "intervals.judged", "intervals.error_square")
     for name in filter(lambda name: name.startswith(lasting), arrays):
         np.testing.assert_array_equal(kept[name][: len(arrays[name])], arrays[name])
+    assert any("no longer kept" in note and "score.rare" in note for note in notes)
     if meta["layout"] > 1:
         for name in ("learner.weights.w_head", "memory.level", "regression.inputs", "intervals.multiplier"):
             np.testing.assert_array_equal(kept[name][: len(arrays[name])], arrays[name])
@@ -322,6 +326,9 @@ def test_a_state_that_an_older_streamd_recorded_is_read_and_goes_on(path: Path) 
         outcome = engine.apply(same_frame(2, 1e9 + 60 * step))
         assert np.isfinite(outcome.mean).all()
         assert outcome.seq.tolist() == [seq[stream] + step for stream in STREAMS]
+        # old as the streams are, their lines are not: what makes the score now has seen nothing yet
+        np.testing.assert_allclose(outcome.warming, (step + 1) / WARM_FRAMES)
+        assert outcome.terms[:, TERMS.index("deviation")].max() < 1.0
 
 
 def test_a_state_of_the_present_layout_is_recorded() -> None:

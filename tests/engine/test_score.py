@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.config import Alarm
-from streamd.engine.score import TERMS, UNSURE, WARM_FRAMES, Judge, vectors
+from streamd.config import Alarm, Channel
+from streamd.engine.rules import OUTSIDE, Rules
+from streamd.engine.score import TERMS, UNSURE, WARM_FRAMES, Judge, Look, vectors
 
 NOVELTY, DEVIATION, SURPRISE, SILENCE = range(4)
 MINUTE = 60.0
@@ -15,31 +16,33 @@ MINUTE = 60.0
 class Stream:
     """One stream that is judged frame by frame; its errors are those of repeating the last value."""
 
-    def __init__(self, channels=2, horizon=3, alarm=None):
+    def __init__(self, channels=2, horizon=3, alarm=None, declared=None):
         sizes = {"C": channels, "H": horizon, "J": 1 + len(vectors(horizon))}
         self.judge = Judge(sizes, Alarm() if alarm is None else alarm)
         for part in self.judge.parts().values():
             part.grow(1)
+        self.rules = Rules({} if declared is None else declared, "abcdef"[:channels])
         self.horizon, self.n, self.past = horizon, 0, []
 
-    def step(self, values, silence=None, matters=None):
+    def step(self, values, silence=None):
         """The judgement of a frame, which is learned from."""
         values = np.asarray(values, float)
         errors = np.full((1, self.horizon, len(values)), np.nan)
         for h in range(min(self.horizon, len(self.past))):
             errors[0, h] = values - self.past[-1 - h]
-        one, time = np.array([0]), np.array([self.n * MINUTE])
-        judged = self.judge.look(
-            one,
-            np.array([self.n]),
-            one,
-            time,
-            np.array([MINUTE]),
-            values[None],
-            errors,
-            np.zeros((1, len(values))) if silence is None else np.asarray([silence], float),
-            matters,
+        one = np.array([0])
+        look = Look(
+            slots=one,
+            n=np.array([self.n]),
+            turn=one,
+            times=np.array([self.n * MINUTE]),
+            interval=np.array([MINUTE]),
+            values=values[None],
+            expected=self.past[-1][None] if self.past else np.full((1, len(values)), np.nan),
+            errors=errors,
+            silence=np.zeros((1, len(values))) if silence is None else np.asarray([silence], float),
         )
+        judged = self.judge.look(look, self.rules)
         self.judge.learn(one, judged.terms, judged.score >= 1.0, judged.period)
         self.past = [*self.past[-self.horizon :], values]
         self.n += 1
@@ -71,8 +74,7 @@ def test_until_it_is_warm_no_score_is_over_the_line():
     rows = np.random.default_rng(0).normal(size=(WARM_FRAMES, 2))
     rows[WARM_FRAMES - 5] = 50.0
     terms, score = Stream().run(rows)
-    assert score.max() == UNSURE
-    assert terms.max() > 1.0
+    assert score.max() == terms.max() == UNSURE
 
 
 def test_warming_tells_its_progress():
@@ -140,13 +142,29 @@ def test_the_channel_that_was_touched_has_the_largest_part(channel):
     assert stream.step(touched).channel_score[0].argmax() == channel
 
 
-def test_what_does_not_matter_adds_nothing():
-    stream = Stream()
+def test_what_does_not_matter_adds_nothing_and_teaches_as_little():
     rows = coupled(1000)
-    stream.run(rows)
-    judged = stream.step(rows[-1] + [0.0, 40.0], matters=np.array([[True, False]]))
+    free, ruled = Stream(), Stream(declared={"b": Channel(direction="down")})
+    for stream in (free, ruled):
+        stream.run(rows)
+    seen, judged = (stream.step(rows[-1] + [0.0, 40.0]) for stream in (free, ruled))
+    assert seen.score[0] > 1.0
     assert judged.score[0] < 1.0
     assert judged.channel_score[0, 1] == 0.0
+    assert judged.trust[0] == seen.trust[0] < 1.0
+    assert ruled.step(rows[-1] - [0.0, 40.0]).score[0] > 1.0
+
+
+def test_a_value_outside_its_declared_range_is_over_the_line_from_the_first_frame_on():
+    stream = Stream(declared={"b": Channel(high=5.0)})
+    assert stream.step([0.0, 5.0]).score[0] < 1.0
+    judged = stream.step([0.0, 5.1])
+    assert judged.score[0] == judged.terms[0, NOVELTY] == judged.channel_score[0, 1] == OUTSIDE
+    assert judged.channel_score[0, 0] < 1.0
+
+
+def test_silence_knows_by_itself_when_it_may_be_trusted_also_in_the_warm_up():
+    assert Stream().step([0.0, 0.0], silence=[1.2, 0.0]).score[0] == pytest.approx(1.2)
 
 
 def test_a_new_stream_begins_as_strict_as_its_group_has_become():
@@ -162,3 +180,9 @@ def test_frames_without_a_value_are_not_strange():
     stream = Stream()
     stream.run(coupled(600))
     assert stream.step([np.nan, np.nan]).score[0] == 0.0
+
+
+def test_frames_without_a_value_do_not_count_as_warm_up():
+    stream = Stream()
+    stream.run([[np.nan, np.nan]] * WARM_FRAMES)
+    assert stream.judge.warming(np.array([0])).item() == 0.0

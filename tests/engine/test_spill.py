@@ -216,8 +216,8 @@ def test_an_open_incident_goes_along_and_is_cleared_under_its_own_name() -> None
         told += outcome.incidents
         if n >= 495:
             home.spill(1)
-    assert {incident.id for incident in told if incident.start == 60.0 * 500} == {"s-500"}
-    assert "cleared" in {incident.state for incident in told if incident.id == "s-500"}
+    (disturbance,) = {incident.id for incident in told if 60.0 * 500 <= incident.peak < 60.0 * 503}
+    assert "cleared" in {incident.state for incident in told if incident.id == disturbance}
 
 
 def test_a_stream_that_is_in_memory_or_twice_in_the_list_is_not_restored() -> None:
