@@ -37,7 +37,7 @@ class Whitener(Rows):
     mean: F64 = column("J", "C")
     covariance: F64 = column("J", "C", "C")
     inverse: F64 = column("J", "C", "C")  # of a few frames ago
-    frames: F64 = column("J")  # that were learned from, as far as the memory reaches
+    frames: F64 = column("J", "C")  # that each channel was learned from, as far as the memory reaches
 
     def measure(self, slots: I64, vectors: F64, matters: Bool | None = None) -> Joint:
         """How far vectors [B, J, C] are off; NaN where missing.
@@ -45,7 +45,7 @@ class Whitener(Rows):
         Args:
             matters: [B, J, C] whether a channel's deviation counts; None: all do.
         """
-        known = np.isfinite(vectors)
+        known = np.isfinite(vectors) & (self.frames[slots] >= FIRST_FRAMES)
         off = np.where(known, vectors - self.mean[slots], 0.0)
         inverse = self.inverse[slots]
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -58,24 +58,23 @@ class Whitener(Rows):
                 blame = np.where(matters, blame, 0.0)
             size = np.log1p(np.clip(square / np.maximum(known.sum(axis=2), 1), 0.0, _MOST))
         size = np.where(size > LARGE, LARGE + np.log1p(np.maximum(size - LARGE, 0.0)), size)
-        ready = (self.frames[slots] >= FIRST_FRAMES) & known.any(axis=2)
-        return Joint(np.where(ready, size, 0.0), np.where(ready[:, :, None], np.minimum(blame, _MOST), 0.0))
+        return Joint(np.where(known.any(axis=2), size, 0.0), np.minimum(blame, _MOST))
 
     def learn(self, slots: I64, vectors: F64, outside: Bool) -> None:
         """Take in vectors [B, J, C]; those that are outside [B, J] of what is usual only as slowly as old ones fade."""
         known = np.isfinite(vectors)
-        here = known.any(axis=2)
+        outside = outside[:, :, None]
         frames, mean, covariance = self.frames[slots], self.mean[slots], self.covariance[slots]
-        frames = np.where(here & ~outside, np.minimum(frames + 1.0, MEMORY_FRAMES), frames)
-        rate = np.where(here, 1.0 / np.where(outside, MEMORY_FRAMES, np.maximum(frames, 1.0)), 0.0)[:, :, None]
+        frames = np.where(known & ~outside, np.minimum(frames + 1.0, MEMORY_FRAMES), frames)
+        rate = np.where(known, 1.0 / np.where(outside, MEMORY_FRAMES, np.maximum(frames, 1.0)), 0.0)
         off = np.where(known, vectors - mean, 0.0)
-        mean = mean + rate * off
-        left = np.where(known, vectors - mean, 0.0)
-        # a channel that is missing keeps what is known of it, with whichever other
-        pairs = known[:, :, :, None] & known[:, :, None, :]
-        moved = off[:, :, :, None] * left[:, :, None, :] - covariance
-        self.frames[slots], self.mean[slots] = frames, mean
-        self.covariance[slots] = covariance + np.where(pairs, rate[:, :, :, None] * moved, 0.0)
+        # a channel that is missing keeps what is known of it, with whichever other; one that came later goes along
+        # with another only as fast as that one learns: all pairs together stay a covariance
+        slower = np.minimum(rate[:, :, :, None], rate[:, :, None, :])
+        left = off * np.sqrt(1.0 - rate)
+        moved = left[:, :, :, None] * left[:, :, None, :] - covariance
+        self.frames[slots], self.mean[slots] = frames, mean + rate * off
+        self.covariance[slots] = covariance + slower * moved
 
     def accept(self, slots: I64, vector: int, centre: F64) -> None:
         """Take a new centre [B, C] of one of the vectors as normal; NaN: it stays."""

@@ -67,9 +67,9 @@ def vectors(horizon: int) -> tuple[int, ...]:
 
 
 class Score(Rows):
-    """How far a stream's warm-up is, and since when it has been off."""
+    """How far a stream's channels are in their warm-up, and since when it has been off."""
 
-    seen: F64 = column()  # frames with a value
+    seen: F64 = column("C")  # frames with a value
     since: F64 = column(fill=np.nan)  # s since the epoch that its values deviate; NaN: they do not
     frames: F64 = column()  # that they have done so
     there: F64 = column("C")  # where they were meanwhile, mean
@@ -104,12 +104,12 @@ class Judge:
 
     def warming(self, slots: I64) -> F64:
         """Progress of the warm-up, [B]; 1.0 when the lines may be trusted."""
-        return np.minimum(self.score.seen[slots] / WARM_FRAMES, 1.0)
+        return np.minimum(self.score.seen[slots].max(axis=1, initial=0.0) / WARM_FRAMES, 1.0)
 
     def look(self, frames: Look, rules: Rules) -> Judgement:
         """Judge a batch's frames, and learn what is usual from them."""
         slots, values = frames.slots, frames.values
-        warming = self.score.seen[slots] < WARM_FRAMES
+        warming = self.warming(slots) < 1.0
         period = frames_per_alarm(frames.interval, self.alarm.per_week)
         level = self.novelty.level[slots]
         novelty = self.novelty.observe(slots, frames.times, values, period)
@@ -132,8 +132,9 @@ class Judge:
             )
             counted = self.whitener.measure(slots, vectors, matters[:, 1:])
             felt = self._parts(np.where(matters[:, 0], novelty, 0.0), counted, line, frames.silence, slots)
-        young = warming[:, None] & (np.arange(len(TERMS)) != SILENCE)  # which knows by itself when it may be trusted
-        felt = np.where(young[:, :, None], np.minimum(felt, UNSURE), felt)
+        unsure = self.score.seen[slots] < WARM_FRAMES  # also a channel that came later
+        young = unsure[:, None] & (np.arange(len(TERMS)) != SILENCE)[:, None]  # it knows by itself when to be trusted
+        parts, felt = (np.where(young, np.minimum(each, UNSURE), each) for each in (parts, felt))
         outside = rules.outside(values)
         felt[:, 0] = np.where(outside, np.fmax(felt[:, 0], OUTSIDE), felt[:, 0])
 
@@ -145,7 +146,7 @@ class Judge:
         if len(due):
             self.whitener.solve(slots[due], np.nan_to_num(self.novelty.level[slots[due]]))
         self.tails.learn(slots, frames.n, off.size, line, warming, self.common)
-        self.score.seen[slots] += np.isfinite(values).any(axis=1)  # nothing is learned from a frame without any
+        self.score.seen[slots] += np.isfinite(values)
 
         channel_score = felt.max(axis=1)
         score = channel_score.max(axis=1, initial=0.0)
@@ -194,6 +195,6 @@ class Judge:
 
     def learn(self, slots: I64, terms: F64, raised: Bool, period: F64) -> None:
         """Take in the terms [B, T] and which frames raised an incident, [B]."""
-        settled = self.score.seen[slots] > WARM_FRAMES
+        settled = self.warming(slots) >= 1.0
         self.strictness.learn(slots, terms, raised, settled, period)
         self.common.follow(self.strictness.log[slots])

@@ -449,7 +449,7 @@ def test_missing_values_are_masked_and_never_filled():
 def test_a_frame_with_no_value_at_all_moves_the_state_and_judges_nothing():
     engine = small_engine(WITHOUT_TRAINING)
     one_stream(engine, noise(20))
-    learned = engine.intervals.error_square, engine.score.judged, engine.experts.mix.loss, engine.experts.gate.judged
+    learned = engine.intervals.error_square, engine.judge.score.seen, engine.experts.mix.loss, engine.experts.gate.judged
     kept, hidden = [array.copy() for array in learned], engine.hidden.h.copy()
     (outcome,) = one_stream(engine, [[np.nan, np.nan]], 20)
     assert outcome.score[0] < 0.01  # that nothing is there for a moment is hardly strange
@@ -479,6 +479,19 @@ def test_a_channel_that_comes_late_is_forecast_as_well_as_one_that_was_there_fro
     early = np.abs(mean[10:120, :, 0] - 300.0).mean(axis=0)
     late = np.abs(mean[210:320, :, 1] - 300.0).mean(axis=0)
     assert (late < 1.5 * early).all(), late / early
+
+
+def test_a_channel_that_comes_late_has_a_warm_up_of_its_own_and_is_ordinary_after_it():
+    engine = small_engine(AUTO)
+    engine.command(Widen(("a",)))
+    rows = noise(2 * WARM_FRAMES + 500) + [0.0, 300.0]
+    one_stream(engine, rows[:WARM_FRAMES, :1])
+    engine.command(Widen(("b",)))
+    outcomes = one_stream(engine, rows[WARM_FRAMES:], WARM_FRAMES)
+    parts = stacked(outcomes, "channel_score")[:, 1]
+    assert parts[:WARM_FRAMES].max() < 1.0
+    assert (parts[WARM_FRAMES:] >= 1.0).mean() < 0.02
+    assert stacked(one_stream(engine, [[0.0, 320.0]], len(rows)), "channel_score")[0, 1] >= 1.0
 
 
 # --- no look at the future ---

@@ -86,6 +86,26 @@ def test_missing_channels_count_for_nothing_and_all_missing_is_not_strange():
     assert blame(whitener, [np.nan, 2.0, 1.0, np.nan])[0] == 0.0
 
 
+def test_a_channel_that_comes_late_is_judged_once_it_is_known_and_beside_its_own_past():
+    vectors = coupled() + [0.0, 0.0, 0.0, 300.0]
+    vectors[:2000, 3] = np.nan
+    young = trained(vectors[: 2000 + FIRST_FRAMES - 1])
+    assert size(young, [1.0, 2.0, -1.0, 900.0]) == size(young, [1.0, 2.0, -1.0, np.nan])
+    known = trained(vectors[:2300])
+    assert size(known, [1.0, 2.0, -1.0, 300.5]) < 1.0
+    assert blame(known, [1.0, 2.0, -1.0, 306.0]).argmax() == 3
+
+
+@pytest.mark.parametrize("late", [(3,), (1, 2), (0, 1, 2)])
+def test_channels_that_come_one_after_the_other_leave_a_covariance(late):
+    vectors = coupled(rows=1500)
+    for turn, channel in enumerate(late, 1):
+        vectors[: 300 * turn + 50, channel] = np.nan
+    covariance = trained(vectors).covariance[0, 0]
+    assert np.linalg.eigvalsh(covariance).min() > -1e-9
+    np.testing.assert_allclose(np.diagonal(covariance), np.nanvar(vectors, axis=0), rtol=0.05)
+
+
 def test_a_constant_channel_that_moves_is_very_strange_and_a_finite_number():
     vectors = coupled()
     vectors[:, 3] = 5.0
@@ -106,7 +126,7 @@ def test_what_is_outside_teaches_only_as_slowly_as_old_frames_fade():
         one.solve(ONE, np.ones((1, 4)))
     assert size(slow, [9.0, 18.0, -9.0, 0.0]) > 0.6 * before
     assert size(fast, [9.0, 18.0, -9.0, 0.0]) < 1.0
-    assert slow.frames.item() == 400.0
+    assert slow.frames[0, 0].tolist() == [400.0] * 4
     assert slow.mean[0, 0, 0] == pytest.approx(9.0 * 200 / MEMORY_FRAMES, abs=0.2)
 
 
