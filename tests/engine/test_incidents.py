@@ -21,7 +21,9 @@ CALM = [0.1] * CALM_FRAMES
 LATER = [0.1] * int(REFRACTORY_STEPS)
 
 
-def judged(n, score, parts=(0.75, 0.25), *, steady=False, accepted=None, onset=None, interval=STEP_S, terms=None, time=None):
+def judged(
+    n, score, parts=(0.75, 0.25), *, steady=False, accepted=None, onset=None, interval=STEP_S, terms=None, time=None
+):
     """One frame of one stream, number n at time 10 n."""
     score = float(score)
     return Judged(
