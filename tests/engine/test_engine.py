@@ -449,7 +449,12 @@ def test_missing_values_are_masked_and_never_filled():
 def test_a_frame_with_no_value_at_all_moves_the_state_and_judges_nothing():
     engine = small_engine(WITHOUT_TRAINING)
     one_stream(engine, noise(20))
-    learned = engine.intervals.error_square, engine.judge.score.seen, engine.experts.mix.loss, engine.experts.gate.judged
+    learned = (
+        engine.intervals.error_square,
+        engine.judge.score.seen,
+        engine.experts.mix.loss,
+        engine.experts.gate.judged,
+    )
     kept, hidden = [array.copy() for array in learned], engine.hidden.h.copy()
     (outcome,) = one_stream(engine, [[np.nan, np.nan]], 20)
     assert outcome.score[0] < 0.01  # that nothing is there for a moment is hardly strange
