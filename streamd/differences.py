@@ -11,15 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from streamd.engine.engine import Engine
+from streamd.engine.engine import KINDS, Engine
 from streamd.records import Array
 
-WHOLE = (
-    "memory.",
-    "learner.",
-    "pool.",
-    "feedback.",
-)  # arrays that are the group's; all others have a row per stream in memory
+WHOLE = tuple(f"{part}." for part in KINDS)  # arrays that are the group's; all others have a row per stream in memory
 
 
 @dataclass(frozen=True, slots=True)

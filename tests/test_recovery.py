@@ -14,7 +14,7 @@ from streamd.config import Config, ConfigError, Group, Source, State
 from streamd.edge.disk import Disk
 from streamd.edge.training import TrainingThread
 from streamd.model.training import Candidate, Job, train
-from streamd.records import Marks, Silent
+from streamd.records import Effect, Marks, Silent
 from streamd.recovery import State as Found
 from streamd.recovery import recover, unsent
 from streamd.store import codec, folders
@@ -141,7 +141,7 @@ def test_a_silence_that_may_not_have_been_told_is_told_again_and_lasts(tmp_path:
     wanted = [] if published == 21 else [(f"{stream}-{seq}", "raised", seq)]
     assert [(one["id"], one["state"], one["seq"]) for one in told] == wanted
     assert found.engines["pumps"].silent() == [stream]
-    assert found.engines["pumps"].command(Silent((stream,))) == ()
+    assert found.engines["pumps"].command(Silent((stream,))) == Effect()
 
 
 def test_marks_of_messages_come_back_from_the_journal(tmp_path: Path) -> None:
@@ -240,6 +240,8 @@ def test_a_state_from_before_a_part_was_there_is_taken_and_the_part_begins_fresh
 def test_what_the_journal_holds_of_incidents_is_archived_again_and_once(tmp_path: Path) -> None:
     scene = incidents.teach(incidents.Scene(small_engine(incidents.SETTINGS)))
     scene.disturbed(incidents.OTHER)
+    (silence,) = scene.command(Silent(("s",))).incidents
+    assert [one.id for one in scene.give().incidents] == [silence.id], "which is heard again"
     daemon = StateFolder(tmp_path, incidents.SETTINGS)
     daemon.apply(scene.records)
     daemon.close()
@@ -250,3 +252,4 @@ def test_what_the_journal_holds_of_incidents_is_archived_again_and_once(tmp_path
         archive.close()
         assert sorted(rows) == sorted((one.group, one.incident, one.kind, one.place, one.body) for one in scene.rows())
         assert {"told", "frames", "verdict"} == {row[2] for row in rows}
+        assert sum(row[1] == silence.id and row[2] == "told" for row in rows) == 2, "raised and cleared, once each"

@@ -127,26 +127,6 @@ class Incidents(Rows):
             incidents.append(self._tell(slot, stream, channels, "raised"))
         return Told(tuple(incidents), opened, np.array([], np.int64))
 
-    def fall_silent(self, slot: int, stream: str, channels: Sequence[str], seq: int, due: float) -> Incident | None:
-        """Raise one for a stream that says nothing; None where one is open: that goes on.
-
-        Args:
-            seq: of the frame that did not come.
-            due: when it should have, s since the epoch.
-        """
-        if self.open[slot]:
-            return None
-        self.open[slot], self.seq[slot], self.start[slot], self.peak_time[slot] = True, seq, due, due
-        self.peak[slot] = self.told[slot] = 1.0
-        self.calm[slot] = 0
-        self.share[slot] = 1.0 / max(len(channels), 1)
-        return self._tell(slot, stream, channels, "raised")
-
-    def hear_again(self, slot: int, stream: str, channels: Sequence[str], time: float) -> Incident:
-        """End the one that `fall_silent` raised: the stream has said something at `time`."""
-        self.open[slot], self.calm_since[slot] = False, time
-        return self._tell(slot, stream, channels, "cleared")
-
     def _one(
         self, slot: int, row: int, stream: str, channels: Sequence[str], judged: Judged, alarm: Alarm
     ) -> Incident | None:

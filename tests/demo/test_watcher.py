@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from streamd.demo.ledger import Ledger
 from streamd.demo.plant import START, STEP_S, Sample
 from streamd.demo.watcher import Watcher
+from streamd.engine.score import TERMS
 from streamd.records import Incident, Outcome
 from streamd.wire import outcomes
 
@@ -28,7 +29,7 @@ def outcome(*incidents: Incident, interval: float = STEP_S) -> Outcome:
         lower=band - 1,
         upper=band + 1,
         score=np.array([1.25]),
-        terms=np.array([[1.25]]),
+        terms=np.array([[0.5, 0.25, 1.25, 0.0]]),
         channel_score=np.array([[0.5, 1.25]]),
         weights=np.full((1, 3, 2, 2), 0.5),
         experts=each_expert,
@@ -46,7 +47,7 @@ def watching() -> tuple[Ledger, Watcher]:
 
 
 def hear(watcher: Watcher, result: Outcome) -> None:
-    names = outcomes.Names(("surprise",), ("one", "other", "network"), (0.9,), 0.9)
+    names = outcomes.Names(TERMS, ("one", "other", "network"), (0.9,), 0.9)
     for message in outcomes.encode("streamd", "plant", result, names):
         watcher.on_message(message.topic, message.payload)
 

@@ -20,6 +20,7 @@ import numpy as np
 from streamd.config import Group
 from streamd.edge.training import Client
 from streamd.engine.mix import EXPERTS
+from streamd.engine.score import TERMS
 from streamd.records import (
     Batch,
     Command,
@@ -225,7 +226,7 @@ class Machine:
             lower=mean,
             upper=upper,
             score=np.zeros(B),
-            terms=np.zeros((B, 1)),
+            terms=np.zeros((B, len(TERMS))),
             channel_score=np.zeros((B, C)),
             weights=np.ones((B, len(EXPERTS) + 1, 1, C)),
             experts=experts,

@@ -188,7 +188,9 @@ class Witness:
         if not isinstance(record, Batch):
             if isinstance(record, Reset) and record.stream is not None:
                 self.reset[record.stream] += 1
-            for message in outcomes.encode_silence(self.prefix, group, engine.command(record)):
+            effect = engine.command(record)
+            self.archived.update(archive.of_incidents(group, effect))
+            for message in outcomes.encode_silence(self.prefix, group, effect.incidents):
                 self._incidents[message.topic, message.payload] = 0
             return
         outcome = engine.apply(record)

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from streamd.engine.score import TERMS
 from streamd.records import Excerpt, Incident, Teach, Withdraw
 from streamd.store import archive
 from streamd.store.archive import Archive, Item, of_incidents, of_verdict
@@ -43,7 +44,7 @@ def excerpt(number=1, frames=5, channels=2, **changes):
             "lower": whole - 1.0,
             "upper": whole + 1.0,
             "score": normal(size=frames).astype(np.float32),
-            "terms": normal(size=(frames, 1)).astype(np.float32),
+            "terms": normal(size=(frames, len(TERMS))).astype(np.float32),
             "patterns": normal(size=(2, 9)).astype(np.float32),
             **changes,
         }
