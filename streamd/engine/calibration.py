@@ -19,12 +19,11 @@ from streamd.records import F64, I64, Bool
 TERMS: Final = 4  # of the score
 WEEK_S: Final = 604_800.0
 BLOCK: Final = 16  # frames
-SHARE: Final = 1.0 / 20.0  # of the budget, that each tail may use
+SHARE: Final = 1.0 / 12.0  # of the budget, that each tail may use
 MEMORY_BLOCKS: Final = 1000.0
 PRIOR: Final = 20.0  # peaks that what is assumed beforehand counts like
 GROUP: Final = 30.0  # peaks that the group's tail counts like
 POOL_BLOCKS: Final = 5000.0  # memory of the group
-DRAWN_OUT: Final = 4.0  # a tail is drawn out to so many times the frames that it was learned from, and no further
 SHAPE: Final = (-0.2, 0.3)  # limits of the tail's shape
 CLIP: Final = 1.2  # lines: a peak counts as no larger
 STRICTER: Final = 0.2  # an alarm raises the lines by it, relative; a week's budget lowers them as much
@@ -55,12 +54,13 @@ class Tails(Rows):
     excess: F64 = column("J")  # their mean excess
     square: F64 = column("J")  # and mean square of it
 
-    def line(self, slots: I64, common: Common, natural: float, channels: int, period: F64) -> F64:
+    def line(self, slots: I64, common: Common, natural: float, reach: F64, channels: int, period: F64) -> F64:
         """Where the line of each size lies, [B, J].
 
         Args:
             common: what the group's tails are like.
             natural: no line lies lower.
+            reach: [J] a tail is drawn out to so many times the frames that it was learned from, and no further.
             channels: that the sizes are of.
             period: [B] frames that may pass between two false alarms.
         """
@@ -74,7 +74,7 @@ class Tails(Rows):
         excess = (peaks * self.excess[slots] + group * common.excess + PRIOR * prior) / weight
         square = (peaks * self.square[slots] + group * common.square + PRIOR * 2.0 * prior**2) / weight
         known = BLOCK * np.maximum(np.maximum(blocks, common.blocks), 1.0)
-        rarity = np.minimum(period[:, None] / SHARE, DRAWN_OUT * known) / BLOCK  # blocks from one to the next
+        rarity = np.minimum(period[:, None] / SHARE, reach * known) / BLOCK  # blocks from one to the next
         line = level + _beyond(excess, square, 0.5 * rarity)
         return np.fmax(line, natural)  # also where nothing is known yet
 

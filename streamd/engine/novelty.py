@@ -120,7 +120,7 @@ class Novelty(Rows):
         marks = np.nonzero(begins)
         _mark(recent, marks, np.floor(first[marks] / width[marks]) - origin[marks])
 
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             cell = np.floor(views / width) - origin
         tight = active & (span > FULL * CELLS * width)
         moved = np.nonzero(tight | (active & ((cell < 0) | (cell >= CELLS))))

@@ -29,6 +29,8 @@ DISTRUST: Final = 0.1  # how far a frame over the alarm line is learned from
 WARM_FRAMES: Final = 300  # before that the lines are a guess, so a score stays below them
 UNSURE: Final = 0.99  # the highest score until then
 NATURAL: Final = 1.39  # no line of deviation or surprise lies lower: T² three times as large as usual
+STATE_REACH: Final = 4.0  # a young stream's false alarms are the price for a line that a state can hold on to ...
+EVENT_REACH: Final = 20.0  # ... which single errors are not worth
 GATE: Final = 1.5  # what is further off teaches the whitener nothing ...
 GATE_SHARE: Final = 0.5  # ... and so much of its line is
 
@@ -82,6 +84,7 @@ class Judge:
     def __init__(self, sizes: Mapping[str, int], alarm: Alarm) -> None:
         self.alarm = alarm
         self.horizons = list(vectors(sizes["H"]))
+        self._reach = np.array([STATE_REACH] + [EVENT_REACH] * len(self.horizons))
         self.score = Score(sizes)
         self.novelty = Novelty(sizes)
         self.whitener = Whitener(sizes)
@@ -118,7 +121,7 @@ class Judge:
         seen = np.where(np.isfinite(values), self.novelty.level[slots], np.nan)
         vectors = np.concatenate([seen[:, None], frames.errors[:, self.horizons]], axis=1)
         off = self.whitener.measure(slots, vectors)
-        line = self.tails.line(slots, self.common, NATURAL, values.shape[1], period)
+        line = self.tails.line(slots, self.common, NATURAL, self._reach, values.shape[1], period)
         parts = self._parts(novelty, off, line, frames.silence, slots)
 
         felt = parts

@@ -18,7 +18,7 @@ from streamd.engine.calibration import (
     frames_per_alarm,
 )
 
-NATURAL, CHANNELS = 0.1, 2
+NATURAL, CHANNELS, REACH = 0.1, 2, np.array([4.0])
 SIZES = {"J": 1}
 
 
@@ -28,7 +28,7 @@ def run(series, period, slots=None, common=None):
     tails, common = Tails(SIZES, slots=streams), Common(SIZES, slots=1) if common is None else common
     slots, lines = np.arange(streams), []
     for n, sizes in enumerate(series):
-        line = tails.line(slots, common, NATURAL, CHANNELS, np.full(streams, period))
+        line = tails.line(slots, common, NATURAL, REACH, CHANNELS, np.full(streams, period))
         lines.append(line[:, 0])
         warming = np.full(streams, n < 300)
         tails.learn(slots, np.full(streams, n), sizes[:, None], line, warming, common)
@@ -68,10 +68,12 @@ def test_a_new_stream_begins_with_the_groups_tail():
     random = np.random.default_rng(3)
     lines, _, common = run(random.exponential(0.3, (4000, 6)), 2000.0)
     fresh = Tails(SIZES, slots=1)
-    first = fresh.line(np.array([0]), common, NATURAL, CHANNELS, np.array([2000.0])).item()
+    first = fresh.line(np.array([0]), common, NATURAL, REACH, CHANNELS, np.array([2000.0])).item()
     assert first == pytest.approx(lines[-1].mean(), rel=0.25)
     assert (
-        Tails(SIZES, slots=1).line(np.array([0]), Common(SIZES, slots=1), NATURAL, CHANNELS, np.array([2000.0])).item()
+        Tails(SIZES, slots=1)
+        .line(np.array([0]), Common(SIZES, slots=1), NATURAL, REACH, CHANNELS, np.array([2000.0]))
+        .item()
         < first
     )
 
