@@ -106,9 +106,9 @@ class Novelty(Rows):
         width, origin = self.width[slots], self.origin[slots]
         recent, older = self.recent[slots], self.older[slots]
         centre = 0.5 * (low + high)
-        wanted = np.where(
-            seen & (span > 0.0), np.exp2(np.ceil(np.log2(np.where(span > 0.0, span, 1.0))) - (CELLS_LOG - 1)), 0
-        )
+        # the smallest numbers have no fractions: of a range of a few of them a cell has no width, and it counts as none
+        wanted = np.ceil(np.log2(np.where(span > 0.0, span, 1.0))) - (CELLS_LOG - 1)
+        wanted = np.where(seen & (span > 0.0), np.exp2(wanted), 0.0)
         # a range that is nothing beside the level has cells as fine as numbers are
         wanted = np.maximum(
             wanted, np.where(wanted > 0.0, np.exp2(np.ceil(np.log2(np.abs(centre) + 1e-300))) / _FURTHEST, 0.0)
@@ -120,6 +120,7 @@ class Novelty(Rows):
         marks = np.nonzero(begins)
         _mark(recent, marks, np.floor(first[marks] / width[marks]) - origin[marks])
 
+        # where a range has grown by hundreds of orders, the way in old cells is no number
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             cell = np.floor(views / width) - origin
         tight = active & (span > FULL * CELLS * width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamd.engine.novelty import CELLS, ERA_FRAMES, REFRACTORY_FRAMES, Novelty
@@ -118,6 +118,8 @@ def test_streams_do_not_touch_each_other_and_channels_have_no_order():
 
 
 @settings(max_examples=60, deadline=None)
+@example([0.0, 6.6e-260, 5.7e46])
+@example([0.0, 5e-324])
 @given(
     st.lists(
         st.one_of(
