@@ -371,6 +371,8 @@ class Engine:
         """
         muted = np.zeros(len(streams), np.bool_)
         over = np.flatnonzero(judged.score >= 1.0)
+        if not len(over):
+            return muted, np.empty((0, 0), np.float32)
         at = slots[over]
         # a quiet hour must not make the next ordinary change strange
         usual = np.fmax(self.intervals.spread(at)[:, 0], CALMEST * self.scale.step_spread(at)[:, 0])
