@@ -7,6 +7,7 @@ Heavy parts are imported by the command that needs them, so that `--help` and `c
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import traceback
@@ -353,7 +354,19 @@ def main() -> None:
         app()
     except Exception:
         traceback.print_exc()
-        raise SystemExit(FAULT) from None
+        _end(FAULT)
+    except SystemExit as end:
+        _end(end.code)
+
+
+def _end(code: str | int | None) -> NoReturn:
+    """End with a code, past the interpreter's own end where that would not come to it."""
+    training = sys.modules.get("streamd.edge.training")  # which `--help` does without
+    if isinstance(code, int) and training is not None and training.hangs():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise SystemExit(code)
 
 
 if __name__ == "__main__":

@@ -487,6 +487,32 @@ def test_a_signal_stops_the_daemon_in_good_order(
 
 
 @pytest.mark.usefixtures("quiet_log")
+def test_a_training_job_that_outlives_its_thread_does_not_spoil_the_exit_code(config: Write) -> None:
+    code = """
+import sys, threading, torch
+from streamd import __main__
+from streamd.edge import training
+
+begun = threading.Event()
+
+def train(job):
+    matrix = torch.randn(300, 300, requires_grad=True)
+    while True:
+        (matrix @ matrix).sum().backward()
+        begun.set()
+
+training._CLOSE_S = 0.1
+with training.TrainingThread(train) as thread:
+    thread.client().submit(0)
+    begun.wait()
+__main__.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, "check", config(GOOD)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_our_own_fault_ends_in_70_with_a_trace(streamd_: Call, config: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     async def serve(_: App) -> None:
         raise ExceptionGroup("unhandled errors in a TaskGroup", [RuntimeError("the flux capacitor is empty")])

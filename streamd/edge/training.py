@@ -20,6 +20,12 @@ Job = TypeVar("Job")
 Candidate = TypeVar("Candidate")
 
 _CLOSE_S = 10.0  # a job takes well under a second; what takes this long hangs, and must not hold up the stop
+_left: list[threading.Thread] = []  # that were not waited for any longer
+
+
+def hangs() -> bool:
+    """Whether a job goes on though its thread was closed: torch aborts when the interpreter ends under it."""
+    return any(thread.is_alive() for thread in _left)
 
 
 class TrainingThread(Generic[Job, Candidate]):
@@ -63,6 +69,8 @@ class TrainingThread(Generic[Job, Candidate]):
             self._closed = True
             self._tasks.put(None)
         self._thread.join(_CLOSE_S)
+        if self._thread.is_alive():
+            _left.append(self._thread)
 
     def __enter__(self) -> Self:
         return self
