@@ -29,7 +29,7 @@ from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows
 from streamd.engine.rules import Rules
 from streamd.engine.scale import Scale
-from streamd.engine.score import Judge, Judgement, Look
+from streamd.engine.score import SILENCE, Judge, Judgement, Look
 from streamd.engine.silence import Silence
 from streamd.engine.slots import Slots, Timing
 from streamd.engine.snapshot import Snapshot
@@ -234,6 +234,8 @@ class Engine:
         score = np.where(muted, np.minimum(judged.score, MUTED), judged.score)
         trust = np.where(muted, 1.0, judged.trust)
         self.silence.learn(slots, values, gap, trust)
+        stopped = self.silence.onset(slots, judged.parts[:, SILENCE] >= 1.0, batch.times, interval)
+        onset = np.fmin(stopped, self.judge.onset(slots, judged.terms))
 
         usual = self.scale.step_spread(slots)
         drifted = self.drift.update(slots, self._size(errors[:, MIXED, 0] / usual[:, 0], slots))
@@ -306,6 +308,7 @@ class Engine:
                 upper=due.levels[:, 1],
                 steady=steady,
                 accepted=judged.accepted,
+                onset=onset,
             ),
             self.settings.alarm,
         )

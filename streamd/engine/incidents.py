@@ -143,6 +143,8 @@ class Incidents(Rows):
             if not _strange_but_for_silence(judged.terms[row]):
                 return self._clear(slot, stream, channels, "heard again", end=time, over=time)
             self.how[slot] = BY_FRAME
+        elif judged.onset is not None and judged.onset[row] < self.start[slot]:
+            self.start[slot] = max(float(judged.onset[row]), float(self.over[slot]))  # told with whatever is told next
         if score > self.peak[slot]:
             self.peak[slot], self.peak_time[slot] = score, time
             self.terms[slot] = judged.terms[row]

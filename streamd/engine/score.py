@@ -23,7 +23,7 @@ from streamd.engine.rules import OUTSIDE, Rules
 from streamd.records import F64, I64, Bool
 
 TERMS: Final = ("novelty", "deviation", "surprise", "silence")
-SILENCE: Final = 3
+DEVIATION, SILENCE = 1, 3
 
 DISTRUST: Final = 0.1  # how far a frame over the alarm line is learned from
 WARM_FRAMES: Final = 300  # before that the lines are a guess, so a score stays below them
@@ -209,6 +209,10 @@ class Judge:
             self.whitener.accept(off, score.there[off], score.spread[off])
             self.whitener.solve(off, np.nan_to_num(self.novelty.level[off]))
             score.since[off], score.frames[off] = np.nan, 0.0
+
+    def onset(self, slots: I64, terms: F64) -> F64:
+        """Since when the values of streams that deviate have done so, [B] s since the epoch; NaN of others."""
+        return np.where(terms[:, DEVIATION] >= 1.0, self.score.since[slots], np.nan)
 
     def learn(self, slots: I64, terms: F64, raised: Bool, period: F64) -> None:
         """Take in the terms [B, T] and which frames raised an incident, [B]."""

@@ -104,6 +104,16 @@ class Silence(Rows):
         self.frames[slots] += 1.0
         self.silent[slots] = False
 
+    def onset(self, slots: I64, strange: Bool, times: F64, interval: F64) -> F64:
+        """When what is strange began to stand still or to be missing, [B] s since the epoch; NaN where nothing is.
+
+        Args:
+            strange: [B, C] channels that are over the line.
+            times, interval: [B] s, of these frames, which were learned from, and the streams' usual step.
+        """
+        run = np.where(strange, self.run[slots].max(axis=1), 0.0).max(axis=1, initial=0.0)
+        return np.where(run > 0.0, times - (run - 1.0) * interval, np.nan)
+
     def accept(self, slots: I64) -> None:
         """What stands still or is missing now is not strange any more, until it ends; from then on it would be."""
         self.accepted[slots] = self.run[slots] > 0.0

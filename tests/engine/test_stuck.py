@@ -105,3 +105,9 @@ def test_forecasts_of_the_day_after_are_as_good_as_if_nothing_had_been(accept_s)
     after = range(MOVES, MOVES + DAY)
     worse = run(accept_s).errors(after) / run(LONG, sticks=False).errors(after)
     assert (worse < 1.15).all(), worse
+
+
+def test_its_incident_begins_when_it_stuck_though_that_was_noticed_later():
+    (found, _), *_, (_, cleared) = run(LONG).of_the_fault()
+    assert found > STICKS
+    assert abs(cleared.start - (BEGIN + EVERY_S * STICKS)) <= 2 * EVERY_S
