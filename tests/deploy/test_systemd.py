@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from streamd.config import load
 from tests.broker.daemon import Bystander, Daemon
 from tests.broker.mosquitto import Mosquitto
 from tests.deploy.notify import Ear, ear
@@ -135,6 +136,14 @@ def test_the_unit_has_what_the_daemon_counts_on() -> None:
         assert settings_of(UNIT, key) == [value]
     assert int(settings_of(UNIT, "WatchdogSec")[0]) >= 30
     assert settings_of(UNIT, "LoadCredential")
+
+
+def test_the_config_that_comes_with_the_unit_is_good_and_names_the_units_places() -> None:
+    shipped = load(UNIT.with_suffix(".toml"))
+    assert shipped.state.folder == f"/var/lib/{settings_of(UNIT, 'StateDirectory')[0]}"
+    credential = settings_of(UNIT, "LoadCredential")[0].split(":")[0]
+    assert shipped.mqtt.password_file == f"/run/credentials/{UNIT.name}/{credential}"
+    assert shipped.http.host == "127.0.0.1"
 
 
 # --- what the daemon says to its service manager ---
