@@ -94,12 +94,17 @@ class Daemon:
     def log(self) -> str:
         return "".join(self.lines)
 
-    def http(self, path: str) -> tuple[int, str]:
-        """Status and body of a page."""
+    @property
+    def http_port(self) -> int:
+        """Of the running process."""
         found = re.search(r"http_port=(\d+)", self.wait_for("action=started"))
         assert found is not None
+        return int(found[1])
+
+    def http(self, path: str) -> tuple[int, str]:
+        """Status and body of a page."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}{path}", timeout=LIMIT_S) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=LIMIT_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
