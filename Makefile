@@ -22,7 +22,7 @@ test: test-env  ## the tests; ARGS='-k word -x' goes to pytest
 
 test-env: $(VENV)/for-test  # what the tests need: the environment and, from apt, the servers
 	@missing=; \
-	for pair in mosquitto:mosquitto promtool:prometheus openssl:openssl; do \
+	for pair in mosquitto:mosquitto promtool:prometheus openssl:openssl systemd-analyze:systemd; do \
 		command -v "$${pair%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	test -n "$$missing" || exit 0; \

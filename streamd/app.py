@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from streamd.edge.budget import Budget
 from streamd.edge.disk import Disk
 from streamd.edge.log import Sampler
 from streamd.edge.mqtt import Incoming, Link
+from streamd.edge.systemd import ServiceManager
 from streamd.edge.training import TrainingThread
 from streamd.edge.web import Web
 from streamd.keeper import Keeper
@@ -62,6 +64,7 @@ class App:
         ]
         self._sampler = Sampler(config.log.sample_s)
         self._stop = asyncio.Event()
+        self._manager = ServiceManager(os.environ, os.getpid())
         self._budget: Budget | None = None
         self._workers: dict[str, Worker] = {}
         self._train_s = 0.0  # CPU spent training since the start
@@ -89,6 +92,7 @@ class App:
         ):
             async with Web(self._config.http, self._unready) as web:
                 self.http_port = web.port
+                self._manager.status("recovering")
                 state = await recovery.recover(self._config, thread, journal_disk, self._stop)
                 thread.be_nice()
                 try:
@@ -173,9 +177,11 @@ class App:
             intake = tasks.create_task(self._take_in(), name="intake")
             stop = tasks.create_task(self._stop.wait(), name="stop")
             self.started.set()
+            work = list(self._workers.values())
+            telling = tasks.create_task(self._manager.run(self._stop, work, self._describe), name="systemd")
             groups = ",".join(self._workers)
             log.info("action=started version=%s http_port=%d groups=%s", __version__, self.http_port, groups)
-            all_tasks = {linked, keeping, saving, archiving, intake, stop, *working}
+            all_tasks = {linked, keeping, saving, archiving, intake, stop, telling, *working}
             ended, _ = await asyncio.wait(all_tasks, return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():
                 names = ", ".join(task.get_name() for task in ended)
@@ -266,8 +272,7 @@ class App:
             text = f"checkpoint at {self._checkpointer.saved}" if written else reason
             return commands.reply(written, text, request)
         if request.verb == "status":
-            reasons = self._unready()
-            return commands.reply(not reasons, "; ".join(reasons) or f"ready, {self._streams()} streams", request)
+            return commands.reply(not self._unready(), self._describe(), request)
         workers = list(self._workers.values()) if request.group is None else [self._workers[request.group]]
         if request.command is None:
             taught = [one for worker in workers for one in await worker.taught()]
@@ -287,6 +292,9 @@ class App:
         self._train_s += cpu_s
         if self._budget is not None:
             self._budget.spent(cpu_s)
+
+    def _describe(self) -> str:
+        return "; ".join(self._unready()) or f"ready, {self._streams()} streams"
 
     def _streams(self) -> int:
         return sum(worker.engine.known for worker in self._workers.values())

@@ -99,6 +99,7 @@ class Worker:
         self.name = name
         self.engine = engine
         self.busy_s = 0.0  # spent applying since the start
+        self.turns = 0  # how often it came round: what stands still is stuck
         self._trainer = trainer
         self._budget = budget
         self._outlet = outlet
@@ -181,6 +182,7 @@ class Worker:
     async def run(self) -> None:
         """Apply what is taken in, until `stop`; what is still waited for then is left to the broker to send again."""
         while True:
+            self.turns += 1
             await self._apply_all()
             for stream in await self._residency.make_room(self._outlet.position):
                 self._align.forget(stream)
@@ -193,6 +195,10 @@ class Worker:
             if self._stopping:
                 return
             await self._sleep()
+
+    def nudge(self) -> None:
+        """Let `run` come round once more, also where there is nothing to apply."""
+        self._wake.set()
 
     def stop(self) -> None:
         """Let `run` end when it has applied what it has."""
@@ -246,6 +252,7 @@ class Worker:
 
     async def _apply_all(self) -> None:
         while (work := self._align.next()) is not None:
+            self.turns += 1
             if isinstance(work.record, Batch):
                 await self._await_candidate()
                 await self._residency.bring(work.record.streams)

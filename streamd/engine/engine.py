@@ -79,6 +79,7 @@ class Engine:
 
     def __init__(self, settings: Group, trainer: Trainer) -> None:
         network.use_one_thread()
+        network.make_do_without_new_code()
         self.settings = settings
         self.channels: tuple[str, ...] = () if settings.channels == "auto" else settings.channels
         self.frames = 0  # applied so far

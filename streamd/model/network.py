@@ -9,6 +9,7 @@ Hochreiter & Schmidhuber 1997 (cell with the forget gate of Gers et al. 2000), g
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -47,6 +48,22 @@ class Shape:
 def use_one_thread() -> None:
     """Let torch compute on the calling thread alone: matrices this small gain nothing from more, and the bits stay."""
     torch.set_num_threads(1)
+
+
+@functools.cache
+def make_do_without_new_code() -> None:
+    """Let torch compute the LSTM by itself where the process may not make memory executable.
+
+    oneDNN writes machine code for it, which systemd's MemoryDenyWriteExecute forbids (pytorch#143651). Without it a
+    training job takes about three times as long, and the last digits of what it learns are others.
+    """
+    shape = Shape(channels=1, planes=1, extras=0, horizon=1, hidden=1, layers=1)
+    weights = {name: tensor.requires_grad_() for name, tensor in init(shape, 0).items()}
+    zero = torch.zeros(1, 1, 1)
+    try:
+        unroll(weights, shape, zero, zero, zero)
+    except RuntimeError:
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
 
 
 def init(shape: Shape, seed: int) -> Weights:

@@ -26,20 +26,25 @@ Row = Mapping[str, float]
 
 
 class Daemon:
-    """`streamd run` with a config file in `folder`; its state is kept there from one start to the next."""
+    """`streamd run` with a config file in `folder`; its state is kept there from one start to the next.
 
-    def __init__(self, folder: Path, config: str) -> None:
+    Args:
+        program: what Python is to run in place of streamd, with the same arguments.
+    """
+
+    def __init__(self, folder: Path, config: str, program: Sequence[str] = ("-m", "streamd")) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.config = folder / "streamd.toml"
         self.config.write_text(config)
+        self._program = program
         self._process: subprocess.Popen[str] | None = None
         self.lines: list[str] = []
         self._spoke = threading.Condition()
 
     def launch(self) -> Daemon:
         """Start; returns when it waits for the broker."""
-        command = [sys.executable, "-m", "streamd", "run", "-c", str(self.config)]
+        command = [sys.executable, *self._program, "run", "-c", str(self.config)]
         self._process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, errors="replace")
         self.lines.clear()
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
@@ -89,12 +94,17 @@ class Daemon:
     def log(self) -> str:
         return "".join(self.lines)
 
-    def http(self, path: str) -> tuple[int, str]:
-        """Status and body of a page."""
+    @property
+    def http_port(self) -> int:
+        """Of the running process."""
         found = re.search(r"http_port=(\d+)", self.wait_for("action=started"))
         assert found is not None
+        return int(found[1])
+
+    def http(self, path: str) -> tuple[int, str]:
+        """Status and body of a page."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{found[1]}{path}", timeout=LIMIT_S) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=LIMIT_S) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
