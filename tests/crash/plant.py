@@ -21,6 +21,7 @@ LIMIT_S = 180.0
 GROUPS = ("left", "right")  # one stream each, so that every batch is one frame, in any run
 BEGIN_S = 1_700_000_000.0  # time of the first readings, by the sensors' clock
 CALM = 300  # readings of a stream before the first disturbance: scores are calibrated by then
+RARE = 0.02  # share of disturbed readings from then on: most incidents end before the next one begins
 _SEQ = re.compile(rb'"seq":(\d+)')
 
 
@@ -41,7 +42,7 @@ class Plant:
         n, group = number // len(GROUPS), GROUPS[number % len(GROUPS)]
         chance = random.Random(f"{self._seed}/{number}")
         flow = math.sin(n / 7.0) + chance.gauss(0.0, 0.1)
-        if n >= CALM and chance.random() < 0.06:
+        if n >= CALM and chance.random() < RARE:
             flow += 40.0
         values = {"n": n, "flow": flow} | ({"ts": BEGIN_S + n} if self._timed else {})
         return f"plant/{group}/s", json.dumps(values).encode()
