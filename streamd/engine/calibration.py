@@ -16,7 +16,7 @@ import numpy as np
 from streamd.engine.rows import Rows, column
 from streamd.records import F64, I64, Bool
 
-TERMS: Final = 4  # of the score
+TERMS: Final = 4  # of the score, which imports from here
 WEEK_S: Final = 604_800.0
 BLOCK: Final = 16  # frames
 SHARE: Final = 1.0 / 12.0  # of the budget, that each tail may use
@@ -26,7 +26,9 @@ GROUP: Final = 30.0  # peaks that the group's tail counts like
 POOL_BLOCKS: Final = 5000.0  # memory of the group
 SHAPE: Final = (-0.2, 0.3)  # limits of the tail's shape
 CLIP: Final = 1.2  # lines: a peak counts as no larger
-STRICTER: Final = 0.1  # an alarm raises the lines by it, relative; a week's budget lowers them as much
+STRICTER: Final = (
+    0.1  # an alarm raises its term's line by it, relative; LEAN of it is taken back while the budget of one passes
+)
 LEAN: Final = 0.25  # of the budget, that each term may use
 STRICT: Final = (0.8, 2.0)  # limits of that
 CALM_FRAMES: Final = 320.0  # without a sign of it, and a disturbance is over ...

@@ -159,7 +159,6 @@ class Engine:
     def command(self, command: Command) -> Effect:
         """Carry out a command, or leave all as it is where there is a `refusal`; gives what came of it.
 
-
         One that names a stream finds it only in memory: `restore` it before.
         """
         match command:

@@ -31,8 +31,10 @@ UNSURE: Final = 0.99  # the highest score until then
 NATURAL: Final = 1.39  # no line of deviation or surprise lies lower: T² three times as large as usual
 STATE_REACH: Final = 4.0  # a young stream's false alarms are the price for a line that a state can hold on to ...
 EVENT_REACH: Final = 20.0  # ... which single errors are not worth
-GATE: Final = 1.5  # what is further off teaches the whitener nothing ...
-GATE_SHARE: Final = 0.5  # ... and so much of its line is
+GATE: Final = (
+    1.5  # what is further off than this, and than that share of its line, teaches the whitener next to nothing
+)
+GATE_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from streamd.config import Alarm, Channel
+from streamd.engine import calibration
 from streamd.engine.rules import OUTSIDE, Rules
 from streamd.engine.score import TERMS, UNSURE, WARM_FRAMES, Judge, Look, vectors
 
@@ -63,6 +64,7 @@ def coupled(rows, seed=0):
 
 def test_four_terms_have_their_place():
     assert TERMS == ("novelty", "deviation", "surprise", "silence")
+    assert len(TERMS) == calibration.TERMS
 
 
 @pytest.mark.parametrize(("horizon", "chosen"), [(1, (0,)), (2, (0, 1)), (12, (0, 3, 11)), (48, (0, 15, 47))])
