@@ -70,6 +70,14 @@ def test_unit_and_offset_change_next_to_nothing(factor, offset):
     assert np.flatnonzero(other > 1.0).tolist() == pytest.approx(np.flatnonzero(plain > 1.0).tolist(), abs=1)
 
 
+def test_what_was_visited_shortly_before_an_era_ends_is_known_after_it():
+    values = np.clip(noise(ERA_FRAMES + 200), -1, 1)
+    values[[ERA_FRAMES - 50, -1]] = 1.4
+    found, _ = run(values)
+    assert found[ERA_FRAMES - 50] > 0.0
+    assert found[-1] == 0.0
+
+
 def test_what_nobody_has_visited_for_two_eras_is_new_again():
     values = np.clip(noise(200 + 2 * ERA_FRAMES), -1, 1)
     values[100] = 1.4
