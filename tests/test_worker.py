@@ -844,6 +844,7 @@ def test_a_worker_that_has_fallen_asleep_is_woken_by_the_next_reading() -> None:
                     await asyncio.sleep(0)
                 await bench.take(n, reading(n))
                 await bench.outlet.until(lambda n=n: len(bench.outlet.let_go) == n + 1)
+        assert bench.outlet.let_go == [0, 1, 2]
 
     run(body())
 

@@ -156,6 +156,7 @@ def test_packets_that_share_a_tls_record_are_all_read_though_the_socket_has_noth
             while len(recorder.messages) < 500:
                 await recorder.told()
             connection.abort()
+        assert len(recorder.messages) == 500
 
     asyncio.run(body())
 

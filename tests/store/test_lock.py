@@ -51,7 +51,7 @@ def test_a_longer_number_of_a_former_holder_leaves_no_trace(tmp_path):
 def test_the_lock_can_be_taken_again_after_its_release(tmp_path):
     with hold(tmp_path):
         pass
-    with hold(tmp_path):
+    with hold(tmp_path), pytest.raises(StateLocked), hold(tmp_path):
         pass
 
 
