@@ -46,6 +46,10 @@ class Slots:
     """The rows' owners: a stream's name against its slot. There are no gaps: the free slots come after the others."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
+        self.load(names)
+
+    def load(self, names: Sequence[str]) -> None:
+        """Let these own the first slots, and nobody else any."""
         self.names = list(names)
         self._slot = {name: slot for slot, name in enumerate(self.names)}
 

@@ -16,6 +16,7 @@ import torch
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
 from streamd.engine.rows import Rows
+from streamd.engine.state import State
 from streamd.records import Batch, Record
 from tests.engine.runs import outcome_bits, state
 
@@ -51,7 +52,7 @@ def walk(thing: Any, name: str, rows: int | None = None) -> dict[str, Any]:
             inside = (
                 {**defaults(type(thing)), **vars(thing)} if fields is None else {f: getattr(thing, f) for f in fields}
             )
-    if isinstance(thing, Engine):
+    if isinstance(thing, Engine | State):
         used_rows = len(thing.slots)
     elif isinstance(thing, Rows):
         inside.pop("slots")
