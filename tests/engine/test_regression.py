@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.engine.lags import FEATURES, Lags
+from streamd.engine.backlog import KEPT, Backlog
+from streamd.engine.lags import Lags
 from streamd.engine.regression import FEWEST, MOST_CHANGES, Adaptive, Reach, Regression, due, weigh
 from streamd.engine.scale import Scale
 
@@ -16,9 +17,11 @@ KINDS = [Regression, Adaptive]
 class Run:
     """Streams of one channel each, regressed as the experts do it, without seasons; keeps all forecasts."""
 
-    def __init__(self, kind, streams=1):
-        sizes = {"C": 1, "H": H, "W": H}
+    def __init__(self, kind, streams=1, every=1):
+        self.every = every
+        sizes = {"C": 1, "H": H, "W": H, "V": H + KEPT}
         self.model, self.lags, self.scale = (each(sizes, slots=streams) for each in (kind, Lags, Scale))
+        self.backlog = Backlog(sizes, slots=streams)
         self.reach = Reach(sizes, slots=streams)
         self.slots, self.n = np.arange(streams), 0
         self.forecasts = []  # [B, H] values foretold for 1..H frames ahead
@@ -31,17 +34,18 @@ class Run:
         for h in range(1, min(H, self.n) + 1):
             changes[:, h - 1, 0] = values - self.values[-h]
         usual = self.scale.step_spread(self.slots)
-        features, weight = self.lags.before(self.slots, n)
-        targets, weight = weigh(changes, weight, usual)
+        targets, weight = weigh(changes, self.lags.trusted(self.slots, n), usual)
         limit = 20.0 * self.scale.spread(self.slots)
         self.reach.learn(self.slots, changes, limit)
-        self.model.learn(self.slots, features, targets, weight, np.full(B, haste))
+        self.backlog.add(self.slots, n, targets, weight, np.full(B, haste))
         self.scale.learn(self.slots, values[:, None], changes, np.full(B, trust), np.full(B, haste))
         usual = self.scale.step_spread(self.slots)
         level = self.scale.mean[self.slots]
         tame = np.clip(values[:, None], level - limit / 2, level + limit / 2)
         x = self.lags.observe(self.slots, n, tame, np.full((B, 1), trust), usual[:, 0])
-        self.model.solve(self.slots, usual[:, 0])
+        if (self.n + 1) % self.every == 0:
+            self.model.learn(self.slots, self.backlog.take(self.slots, n, self.lags))
+            self.model.solve(self.slots, usual[:, 0])
         change = self.reach.bounded(self.slots, self.model.foretell(self.slots, x), usual)
         self.forecasts.append(values[:, None] + change[:, :, 0])
         self.values.append(values)
@@ -219,9 +223,27 @@ def test_the_one_that_adapts_follows_a_changed_process_sooner():
 def test_frames_without_weight_teach_nothing():
     run = fed(Regression, ar(300, seed=12))
     before = run.model.inputs.copy(), run.model.products.copy()
-    run.model.learn(run.slots, np.ones((1, H, 1, FEATURES)), np.ones((1, H, 1)), np.zeros((1, H, 1)), np.zeros(1))
+    nothing = np.zeros((1, H, 1))
+    run.backlog.add(run.slots, np.array([run.n]), nothing, nothing, np.zeros(1))
+    run.model.learn(run.slots, run.backlog.take(run.slots, np.array([run.n]), run.lags))
     np.testing.assert_allclose(run.model.inputs, Regression.keep * before[0])
     np.testing.assert_allclose(run.model.products, Regression.keep * before[1])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_frames_taken_in_at_once_are_the_same_as_one_by_one(kind):
+    values = ar(10 * KEPT, seed=13)
+    haste = np.random.default_rng(14).uniform(size=len(values))
+    sums = []
+    for every in (1, 8, KEPT):
+        run = Run(kind, every=every)
+        for n, value in enumerate(values):
+            run.feed(value, trust=0.1 if n % 7 == 0 else 1.0, haste=haste[n])
+        sums.append({name: getattr(run.model, name) for name in kind.columns if name != "coefficients"})
+    assert np.abs(sums[0]["products"]).min() > 0.0
+    for others in sums[1:]:
+        for name, array in others.items():
+            np.testing.assert_allclose(array, sums[0][name], rtol=1e-9)
 
 
 def test_a_target_that_is_not_known_weighs_nothing_and_one_far_off_next_to_nothing():
