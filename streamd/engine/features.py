@@ -19,8 +19,8 @@ DAY_S, WEEK_S = 86_400.0, 604_800.0
 
 def bounded(values: F64 | F32) -> F32:
     """Scaled values within the limit, 0 for NaN."""
-    finite = np.nan_to_num(values, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
-    limited: F32 = np.clip(finite, -LIMIT, LIMIT).astype(np.float32)
+    limited: F32 = np.minimum(np.maximum(values, -LIMIT), LIMIT).astype(np.float32)
+    limited[np.isnan(limited)] = 0.0
     return limited
 
 

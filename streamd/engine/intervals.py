@@ -8,6 +8,7 @@ coverage, horizon and channel. An error counts when the value has come. Knows er
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -46,10 +47,10 @@ class Intervals(Rows):
             spread: [B, H, C] usual error; NaN where there is none yet, and so is the offset.
             coverages: [Q], ascending.
         """
-        normal = np.array([NormalDist().inv_cdf(0.5 + coverage / 2) for coverage in coverages])
-        reach = self.multiplier[slots] * normal[:, None, None, None]
-        nested = np.maximum.accumulate(reach, axis=1)
-        bounds: F64 = nested * SIDES[:, None, None] * spread[:, None, None]
+        nested = self.multiplier[slots] * (_normal(tuple(coverages)) * SIDES)[:, :, None, None]
+        if len(coverages) > 1:
+            nested = np.sign(nested) * np.maximum.accumulate(np.abs(nested), axis=1)
+        bounds: F64 = nested * spread[:, None, None]
         return bounds
 
     def remember(self, slots: I64, n: I64, bounds: F64) -> None:
@@ -84,16 +85,24 @@ class Intervals(Rows):
 
         # judged by the bounds as they were: with those of now, a delay of h steps would go unpunished
         ahead = np.arange(self.sizes["H"])
-        at = slots[:, None], (n[:, None] - 1 - ahead) % self.sizes["W"], slice(None), slice(None), ahead
-        issued = self.issued[at].transpose(0, 2, 3, 1, 4)  # [B, Q, 2, H, C]
-        beyond = SIDES[:, None, None] * (np.where(known, errors, 0.0)[:, None, None] - issued) > 0.0
-        tails = 0.5 * (1.0 - np.array(coverages))[:, None, None, None]
+        issued = self.issued[slots[:, None], (n[:, None] - 1 - ahead) % self.sizes["W"], :, :, ahead]
+        beyond = np.empty(issued.shape, np.bool_)  # [B, H, Q, 2, C]
+        np.less(errors[:, :, None], issued[:, :, :, 0], out=beyond[:, :, :, 0])
+        np.greater(errors[:, :, None], issued[:, :, :, 1], out=beyond[:, :, :, 1])
+        tails = 0.5 * (1.0 - np.array(coverages))[:, None, None]
         # a bound that is missed seldom has to move as fast, so a miss of it counts more
-        step = STEP * (beyond - tails) * np.sqrt(0.05 / tails)
+        step = STEP * np.sqrt(0.05 / tails)
+        factor = np.where(beyond, np.exp(step * (1.0 - tails)), np.exp(-step * tails))
         # an interval of no width, of a channel that stands still, says nothing of how wide one has to be
-        counts = known[:, None, None] & np.isfinite(issued) & (issued != 0.0)
-        moved = self.multiplier[slots] * np.exp(np.where(counts, step, 0.0))
-        self.multiplier[slots] = np.clip(moved, *BOUNDS)
+        counts = known[:, :, None, None] & np.isfinite(issued) & (issued != 0.0)
+        factor = np.where(counts, factor, 1.0).transpose(0, 2, 3, 1, 4)
+        self.multiplier[slots] = np.clip(self.multiplier[slots] * factor, *BOUNDS)
+
+
+@lru_cache(maxsize=16)
+def _normal(coverages: tuple[float, ...]) -> F64:
+    """How far the normal distribution's intervals reach, [Q, 1]."""
+    return np.array([[NormalDist().inv_cdf(0.5 + coverage / 2)] for coverage in coverages])
 
 
 class Pool(Rows):
@@ -118,7 +127,7 @@ class Pool(Rows):
         prior = np.where(self.weight > 0, PRIOR_FRAMES * np.maximum(1.0 - judged / MEMORY_FRAMES, 0.0), 0.0)
         pooled = np.exp(2.0 * self.log_spread)
         with np.errstate(divide="ignore", invalid="ignore"):
-            square = (judged * np.nan_to_num(own) ** 2 + prior * pooled) / (judged + prior)
+            square = (judged * np.where(judged > 0, own, 0.0) ** 2 + prior * pooled) / (judged + prior)
         return np.where(prior > 0, np.sqrt(square), own)
 
     def learn(self, spread: F64, judged: F64, multiplier: F64) -> None:
@@ -128,9 +137,9 @@ class Pool(Rows):
             return
         count = settled.sum(axis=0)
         self.weight = np.minimum(self.weight + count, POOL_FRAMES)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            rate = np.where(count > 0, count / self.weight, 0.0)  # [1, H, C]
-            logs = np.where(settled, np.log(spread), 0.0).sum(axis=0) / np.maximum(count, 1)
+        rate = count / np.maximum(self.weight, 1.0)  # [1, H, C]
+        logs = np.log(np.where(settled, spread, 1.0)).sum(axis=0) / np.maximum(count, 1)
         self.log_spread = self.log_spread + rate * (logs - self.log_spread)
-        factors = np.where(settled[:, None, None], np.log(multiplier), 0.0).sum(axis=0) / np.maximum(count, 1)
+        logs = np.log(np.where(settled[:, None, None], multiplier, 1.0).astype(np.float32)).astype(np.float64)
+        factors = logs.sum(axis=0) / np.maximum(count, 1)
         self.log_multiplier = self.log_multiplier + rate[:, None, None] * (factors - self.log_multiplier)

@@ -241,9 +241,8 @@ def _learn(state: State, arrived: _Arrived, seen: _Seen) -> tuple[Frames, Bool, 
     state.intervals.learn(slots, n, errors[:, PUBLISHED], usual, trust, state.settings.coverages)
     own = state.intervals
     state.pool.learn(own.spread(slots), own.judged[slots], own.multiplier[slots])
-
-    off = REACH * scale.spread(slots)
-    level = scale.mean[slots]
+    level, spread = scale.mean[slots], scale.spread(slots)
+    off = REACH * spread
     frames = Frames(
         slots=slots,
         n=n,
@@ -255,6 +254,8 @@ def _learn(state: State, arrived: _Arrived, seen: _Seen) -> tuple[Frames, Bool, 
         before=arrived.before,
         last=scale.last[slots],
         usual=scale.step_spread(slots),
+        level=level,
+        spread=spread,
         lowest=level - off,
         highest=level + off,
         trust=trust,
@@ -304,12 +305,18 @@ def _correct(state: State, frames: Frames, errors: F64, mixed: F64) -> tuple[F32
         mixed: [B, H, C] the mix now, offsets from the last values.
     """
     slots, n, usual = frames.slots, frames.n, frames.usual
+    seen = np.empty((len(slots), 4, usual.shape[2]))
+    seen[:, 0] = (frames.values - frames.level) / frames.spread
+    seen[:, 1] = (frames.values - frames.before) / usual[:, 0]
+    seen[:, 2] = errors[:, 0]
+    seen[:, 3] = mixed[:, -1] / usual[:, -1]
+    bounded = features.bounded(seen)
     inputs = features.Inputs(
-        level=features.bounded((frames.values - state.scale.mean[slots]) / state.scale.spread(slots)),
-        change=features.bounded((frames.values - frames.before) / usual[:, 0]),
+        level=bounded[:, 0],
+        change=bounded[:, 1],
         seen=np.isfinite(frames.values).astype(np.float32),
-        error=features.bounded(errors[:, 0]),
-        ahead=features.bounded(mixed[:, -1] / usual[:, -1]),
+        error=bounded[:, 2],
+        ahead=bounded[:, 3],
         clock=features.clock(frames.times, frames.steps),
     )
     learner, hidden = state.learner, state.hidden
@@ -319,7 +326,7 @@ def _correct(state: State, frames: Frames, errors: F64, mixed: F64) -> tuple[F32
     correction, h, c = network.step(learner.weights, learner.shape, inputs.compose(), h, c)
     repaired += repair(h, c)
     hidden.h[slots], hidden.c[slots] = h, c
-    residual = np.where(np.isfinite(errors), features.bounded(errors), np.float32(np.nan))
+    residual = np.minimum(np.maximum(errors, -features.LIMIT), features.LIMIT)  # NaN where not judged
     state.recent.record(slots, n, frames.last, inputs, residual, frames.trust)
     if not np.abs(correction).max(initial=0.0) <= features.LIMIT:  # also where it is NaN
         correction = features.bounded(correction)  # as the targets are that it learns from
@@ -397,7 +404,7 @@ def _size(state: State, errors: F64, slots: I64) -> F64:
     """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
     gate = state.experts.gate
     known = np.isfinite(errors) & (gate.judged[slots, 0] >= SURE)
-    size = np.minimum(np.abs(np.where(known, errors, 0.0)) / gate.usual(slots)[:, 0], LARGEST_ERROR)
+    size = np.minimum(np.abs(np.where(known, errors, 0.0)) / gate.usual(slots, slice(1))[:, 0], LARGEST_ERROR)
     with np.errstate(invalid="ignore"):
         mean: F64 = np.where(known, size, 0.0).sum(axis=1) / known.sum(axis=1)
     return mean

@@ -37,7 +37,7 @@ class Recent(Rows):
         before: F64 = self.base[slots[:, None], rows]
         return values[:, None, :] - before
 
-    def record(self, slots: I64, n: I64, base: F64, inputs: Inputs, residual: F32, trust: F64) -> None:
+    def record(self, slots: I64, n: I64, base: F64, inputs: Inputs, residual: F64, trust: F64) -> None:
         """Put frame n in its place; what it takes the place of is R frames old."""
         row = n % self.sizes["R"]
         self.base[slots, row] = base

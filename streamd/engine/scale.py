@@ -35,11 +35,9 @@ class Scale(Rows):
 
     def step_spread(self, slots: I64) -> F64:
         """Root mean square of the change over 1..H steps, [B, H, C]; never 0; the spread until one is known."""
-        known = self.steps[slots] > 0
-        spread = self.spread(slots)[:, None, :]
-        return np.where(known, np.sqrt(self.step_square[slots]), spread) + TINY * (
-            1.0 + np.abs(self.mean[slots])[:, None, :]
-        )
+        known, least = self.steps[slots] > 0, TINY * (1.0 + np.abs(self.mean[slots]))
+        spread = np.sqrt(self.square[slots]) + least
+        return np.where(known, np.sqrt(self.step_square[slots]), spread[:, None]) + least[:, None]
 
     def learn(self, slots: I64, values: F64, changes: F64, weight: F64, haste: F64) -> None:
         """Take in a frame.
