@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamd.engine.lags import Lags
-from streamd.engine.rows import Rows, column
+from streamd.engine.rows import Rows, column, pick
 from streamd.records import F32, F64, I64
 
 KEPT = 24  # frames that are kept, and so the most that may come between two times that they are taken
@@ -19,7 +19,7 @@ KEPT = 24  # frames that are kept, and so the most that may come between two tim
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Frames of some streams, the newest first; K of them are told of."""
+    """Frames of some streams, the newest first: K, as many as are new of any of them."""
 
     features: F64  # [S, C, K + H - 1, FEATURES] of the frames before each of the K, the newest first
     targets: F64  # [S, K, H, C] what the forecasts made 1..H frames before ought to have been, times their weights
@@ -51,14 +51,13 @@ class Backlog(Rows):
 
     def take(self, slots: I64, n: I64, lags: Lags) -> Block:
         """What streams have been taught since it was taken last; their last frames are n."""
-        place = (n[:, None] - np.arange(KEPT)) % KEPT
-        at = slots[:, None], place
-        new = np.arange(KEPT) < self.count[slots, None]
+        count = self.count[slots]
+        most = int(count.max(initial=1))
+        place = (n[:, None] - np.arange(most)) % KEPT
+        new = np.arange(most) < count[:, None]
         self.count[slots] = 0
-        return Block(
-            features=lags.past(slots, n, KEPT + self.sizes["H"] - 1),
-            targets=self.targets[at],
-            weights=self.weights[at].astype(np.float64),
-            haste=self.haste[at].astype(np.float64),
-            new=new.astype(np.float64),
+        targets, weights, haste = (
+            pick(array, slots[:, None], place).astype(np.float64) for array in (self.targets, self.weights, self.haste)
         )
+        features = lags.past(slots, n, most + self.sizes["H"] - 1)
+        return Block(features, targets, weights, haste, new.astype(np.float64))

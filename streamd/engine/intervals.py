@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from streamd.engine.rows import Rows, column
+from streamd.engine.rows import Rows, column, pick
 from streamd.records import F32, F64, I64
 
 MEMORY_FRAMES = 30.0  # of the running error
@@ -84,19 +84,20 @@ class Intervals(Rows):
         self.judged[slots] = np.where(known, np.minimum(judged + 1.0, MEMORY_FRAMES), judged)
 
         # judged by the bounds as they were: with those of now, a delay of h steps would go unpunished
-        ahead = np.arange(self.sizes["H"])
-        issued = self.issued[slots[:, None], (n[:, None] - 1 - ahead) % self.sizes["W"], :, :, ahead]
-        beyond = np.empty(issued.shape, np.bool_)  # [B, H, Q, 2, C]
-        np.less(errors[:, :, None], issued[:, :, :, 0], out=beyond[:, :, :, 0])
-        np.greater(errors[:, :, None], issued[:, :, :, 1], out=beyond[:, :, :, 1])
-        tails = 0.5 * (1.0 - np.array(coverages))[:, None, None]
+        ahead, coverage = np.arange(self.sizes["H"]), np.arange(self.sizes["Q"])[:, None, None]
+        frame = ((n[:, None] - 1 - ahead) % self.sizes["W"])[:, None, None]
+        issued = pick(self.issued, slots[:, None, None, None], frame, coverage, np.arange(2)[:, None], ahead)
+        beyond = np.empty(issued.shape, np.bool_)  # [B, Q, 2, H, C]
+        np.less(errors[:, None], issued[:, :, 0], out=beyond[:, :, 0])
+        np.greater(errors[:, None], issued[:, :, 1], out=beyond[:, :, 1])
+        tails = 0.5 * (1.0 - np.array(coverages))[:, None, None, None]
         # a bound that is missed seldom has to move as fast, so a miss of it counts more
         step = STEP * np.sqrt(0.05 / tails)
         factor = np.where(beyond, np.exp(step * (1.0 - tails)), np.exp(-step * tails))
         # an interval of no width, of a channel that stands still, says nothing of how wide one has to be
-        counts = known[:, :, None, None] & np.isfinite(issued) & (issued != 0.0)
-        factor = np.where(counts, factor, 1.0).transpose(0, 2, 3, 1, 4)
-        self.multiplier[slots] = np.clip(self.multiplier[slots] * factor, *BOUNDS)
+        counts = known[:, None, None] & np.isfinite(issued) & (issued != 0.0)
+        moved = self.multiplier[slots] * np.where(counts, factor, 1.0)
+        self.multiplier[slots] = np.clip(moved, *BOUNDS)
 
 
 @lru_cache(maxsize=16)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamd.engine.rows import Rows, column
+from streamd.engine.rows import Rows, column, pick
 from streamd.records import F32, F64, I64
 
 LAGS = 6
@@ -53,7 +53,7 @@ class Lags(Rows):
             row, channel = np.nonzero(fresh)
             self.ring[slots[row], :, channel] = rest[fresh][:, None]
         self.ring[slots, n % BACK] = rest
-        past = self.ring[slots[:, None], (n[:, None] - np.arange(BACK)) % BACK]  # newest first
+        past = pick(self.ring, slots[:, None], (n[:, None] - np.arange(BACK)) % BACK)  # newest first
         means = np.where(fresh[:, None], rest[:, None], self.means[slots])
         rate = np.maximum(1.0 / (n[:, None] + 1.0), 1.0 / MEANS_FRAMES)
         means += rate[..., None] * (rest[:, None] - means)
@@ -78,10 +78,9 @@ class Lags(Rows):
 
     def trusted(self, slots: I64, n: I64) -> F64:
         """How far the frames 1..H before frames n may be learned from, [B, H, C]."""
-        trust: F64 = self.trust[slots[:, None], (n[:, None] - np.arange(1, self.sizes["H"] + 1)) % self.sizes["V"]]
-        return trust
+        return pick(self.trust, slots[:, None], (n[:, None] - np.arange(1, self.sizes["H"] + 1)) % self.sizes["V"])
 
     def past(self, slots: I64, n: I64, count: int) -> F64:
         """Features of the frames before frames n, the newest first, [S, C, count, FEATURES]."""
-        before: F32 = self.features[slots[:, None], (n[:, None] - np.arange(1, count + 1)) % self.sizes["V"]]
+        before = pick(self.features, slots[:, None], (n[:, None] - np.arange(1, count + 1)) % self.sizes["V"])
         return before.transpose(0, 2, 1, 3).astype(np.float64)

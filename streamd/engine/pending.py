@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine.mix import EXPERTS
-from streamd.engine.rows import Rows, column
+from streamd.engine.rows import Rows, column, pick
 from streamd.records import F32, F64, I64
 
 GAP_STEPS = 4.0  # usual steps without a frame are a gap
@@ -34,12 +34,12 @@ class Pending(Rows):
         ahead = np.arange(H)
         unbroken = np.where(steps > GAP_STEPS, 0, self.unbroken[slots] + 1)
         self.unbroken[slots] = unbroken
-        at = slots[:, None], (n[:, None] - 1 - ahead) % H, slice(None), ahead
-        offsets = self.offsets[at]  # [B, H, MADE, C]
+        made = np.arange(len(MADE))[:, None]
+        offsets = pick(self.offsets, slots[:, None, None], ((n[:, None] - 1 - ahead) % H)[:, None], made, ahead)
         errors = np.empty((len(slots), 1 + len(MADE), H, self.sizes["C"]))
         changes = np.where((ahead < unbroken[:, None])[:, :, None], changes, np.nan)
-        np.subtract(changes[:, None], offsets.transpose(0, 2, 1, 3), out=errors[:, 1:])
-        errors[:, 0] = np.where(np.isnan(offsets[:, :, 0]), np.nan, changes)
+        np.subtract(changes[:, None], offsets, out=errors[:, 1:])
+        errors[:, 0] = np.where(np.isnan(offsets[:, 0]), np.nan, changes)
         return errors
 
     def due(self, slots: I64, n: I64) -> F64:

@@ -34,6 +34,22 @@ def column(*axes: str | int, dtype: type[np.generic] = np.float64, fill: float =
     return Column(axes, dtype, fill)
 
 
+def pick(array: Array, *places: I64 | int) -> Array:
+    """The blocks at places of the array's first axes, `[*places, *further axes]`; the same as `array[places]`.
+
+    Indexing along several axes costs numpy several times as much as taking blocks by one number each.
+
+    >>> pick(np.arange(24).reshape(2, 3, 2, 2), np.array([0, 1]), np.array([2, 1])).tolist()
+    [[[8, 9], [10, 11]], [[16, 17], [18, 19]]]
+    """
+    place: Any = places[0]
+    for length, more in zip(array.shape[1:], places[1:], strict=False):
+        place = place * length + more
+    blocks = array.reshape(-1, *array.shape[len(places) :])
+    picked: Array = blocks.take(place, axis=0)
+    return picked
+
+
 class Rows:
     """State of one part of the engine.
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from streamd.engine import periods
 from streamd.engine.features import DAY_S, WEEK_S
-from streamd.engine.rows import Rows, column
-from streamd.records import F32, F64, I64, Array, Bool
+from streamd.engine.rows import Rows, column, pick
+from streamd.records import F32, F64, I64, Bool
 
 KNOTS = np.array([96, 42, 96])  # of the day, of the week, of the period that was found
 OFFSETS = np.cumsum(KNOTS) - KNOTS
@@ -95,7 +95,7 @@ class Seasons(Rows):
             low, high, share = _between(_turn(later).transpose(0, 2, 1), KNOTS[:FOUND, None], OFFSETS[:FOUND, None])
             share = share[..., None]
             at = at[:, None, None]
-            profile = (1.0 - share) * self.knots[at, low] + share * self.knots[at, high]  # [B, 2, H, C]
+            profile = (1.0 - share) * pick(self.knots, at, low) + share * pick(self.knots, at, high)  # [B, 2, H, C]
             profile *= believed[by_clock, :FOUND, None]
             season[by_clock] = profile.sum(axis=1)
         if len(found):
@@ -135,7 +135,7 @@ class Seasons(Rows):
         cycle = self._cycle(slots, interval)
         visit = np.maximum(cycle / KNOTS[:, None], 1.0)  # frames from one knot to the next
         who, channel = slots[:, None, None, None], np.arange(self.sizes["C"])
-        hits: Array = self.hits[who, now.place, channel]
+        hits = pick(self.hits, who, now.place, channel)
         # judged by how the last part of a cycle turned, and only where the profile is from earlier cycles: a level
         # that wanders is near to where it was, without the day having anything to do with it
         least = 2.0 * visit - 1.0
@@ -178,7 +178,7 @@ class Seasons(Rows):
 
     def _knots(self, who: I64, place: I64) -> F64:
         """Of streams at places [..., C], each channel's own."""
-        return self.knots[who, place, np.arange(self.sizes["C"])]
+        return pick(self.knots, who, place, np.arange(self.sizes["C"]))
 
     def _look(self, slots: I64, n: I64, interval: F64) -> None:
         """Search for a period where it is due."""

@@ -27,7 +27,7 @@ def filled(frames):
 
 
 def test_a_block_holds_the_frames_since_the_last_one_the_newest_first():
-    frames = 40
+    frames = KEPT
     lags, backlog, features, targets, weights = filled(frames)
     block = backlog.take(TWO, np.full(2, frames - 1), lags)
     assert block.features.shape == (2, C, KEPT + H - 1, FEATURES)
@@ -37,13 +37,15 @@ def test_a_block_holds_the_frames_since_the_last_one_the_newest_first():
         np.testing.assert_array_equal(block.weights[:, k], weights[n])
         assert block.haste[:, k].tolist() == [0.0, n / 64]
         for h in range(H):
-            np.testing.assert_allclose(block.features[:, :, k + h], features[n - 1 - h], rtol=1e-6)
+            before = features[n - 1 - h] if n - 1 - h >= 0 else np.zeros((2, C, FEATURES))
+            np.testing.assert_allclose(block.features[:, :, k + h], before, rtol=1e-6)
 
 
 def test_no_frame_is_new_twice_and_none_is_that_never_was():
     lags, backlog, *_ = filled(10)
     first = backlog.take(TWO, np.full(2, 9), lags)
     assert first.new.sum(axis=1).tolist() == [10, 10]
+    assert first.new.shape == (2, 10)
     again = backlog.take(TWO, np.full(2, 9), lags)
     assert not again.new.any()
     backlog.add(TWO[:1], np.array([10]), np.ones((1, H, C)), np.ones((1, H, C)), np.zeros(1))
