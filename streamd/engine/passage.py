@@ -369,7 +369,7 @@ def _tell(state: State, arrived: _Arrived, seen: _Seen, steady: Bool, warming: F
             lower=seen.due.levels[:, 0],
             upper=seen.due.levels[:, 1],
             steady=steady,
-            accepted=judged.accepted,
+            accepted=judged.accepted | state.silence.lasting(slots, arrived.interval, alarm.accept_s),
             onset=seen.onset,
         ),
         alarm,
