@@ -305,10 +305,7 @@ class App:
         if not self.started.is_set():
             reasons.append("recovering")
         else:
-            if not self._link.connected:
-                reasons.append(f"no connection to the broker at {self._config.mqtt.host}:{self._config.mqtt.port}")
-            elif not self._link.ready:
-                reasons.append("the broker has not granted the subscriptions")
+            reasons += self._link.trouble
             for part in (self._keeper, self._checkpointer):
                 if part.failing:
                     reasons.append(f"{self._folder} can't be written: {part.failing}")
