@@ -277,7 +277,9 @@ class Engine:
         share = self.experts.gate.share(slots)
         offset = foretold.mixed + share * (corrected - foretold.mixed)
         self.experts.remember(slots, n, foretold, corrected, offset)
-        spread = self.pool.spread(self.intervals.spread(slots), self.intervals.judged[slots])
+        sure = self.scale.steps[slots] >= SURE
+        surely = np.where(sure, usual, np.nan)
+        spread = self.pool.spread(self.intervals.spread(slots), self.intervals.judged[slots], surely)
         # where gaps come so often that no forecast that far ahead is ever judged: what persistence would be off
         spread = np.where(np.isnan(spread) & (self.scale.steps[slots] > 0.0), usual, spread)
         bounds = self.intervals.bounds(slots, spread, coverages)
