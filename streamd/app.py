@@ -258,10 +258,9 @@ class App:
         except commands.CommandError as error:
             self._refuse("bad_command", message)
             answer = commands.reply(False, str(error), request)
-        if message.response_topic is not None:
-            self._link.publish(
-                message.response_topic, answer, qos=1, droppable=False, kind="reply", correlation=message.correlation
-            )
+        to = message.response_topic
+        if to is not None and self._router.match(to) is None:  # an answer must not come back as somebody's reading
+            self._link.publish(to, answer, qos=1, droppable=False, kind="reply", correlation=message.correlation)
 
     async def _carry_out(self, request: commands.Request) -> bytes:
         if request.group is not None and request.group not in self._workers:

@@ -23,6 +23,8 @@ from streamd.edge.trouble import ConnectError
 
 CONNECT_LIMIT_S = 10.0  # for name, TCP and TLS together, and again for the broker's answer
 NEVER_EXPIRES = 0xFFFF_FFFF  # the largest session expiry interval
+LARGEST_PACKETS = 16  # times max_payload_bytes: what is larger is not even sent to us, where MQTT would allow 256 MB
+LARGEST_PACKET = 0xFFF_FFFF  # that MQTT knows
 
 Version: TypeAlias = Literal["5", "3.1.1"]
 
@@ -83,6 +85,7 @@ def _open(settings: config.Mqtt, version: Version, will: Will, abandoned: thread
         properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = min(settings.session_expiry_s, NEVER_EXPIRES)
         properties.ReceiveMaximum = min(settings.inbox_messages, 65_535)
+        properties.MaximumPacketSize = min(LARGEST_PACKETS * max(settings.max_payload_bytes, 4096), LARGEST_PACKET)
         arguments = {"clean_start": False, "properties": properties}
     try:
         client.connect(settings.host, settings.port, settings.keepalive_s, **arguments)
