@@ -20,6 +20,10 @@ STEP = 0.02  # how far one miss moves a multiplier, relative
 BOUNDS = (0.05, 50.0)  # of a multiplier
 PRIOR_FRAMES = 10.0  # what the group knows counts like so many frames, until a stream's own memory is full
 POOL_FRAMES = 5000.0  # memory of the group
+BEGINNINGS = (
+    1.0 / 3.0,
+    3.0,
+)  # of a multiplier that the group hands down: a stream takes a thousand frames to narrow it
 POOL_REACH = 10.0  # of what persistence is usually off with a stream: what the group knows counts as no larger for it
 SIDES = np.array([-1.0, 1.0])  # below, above
 _LIMIT = float(np.finfo(np.float32).max)
@@ -106,7 +110,7 @@ class Pool(Rows):
 
     def begin(self) -> F64:
         """The multipliers of a stream that is new, [Q, 2, H, C]."""
-        multipliers: F64 = np.exp(self.log_multiplier[0])
+        multipliers: F64 = np.clip(np.exp(self.log_multiplier[0]), *BEGINNINGS)
         return multipliers
 
     def spread(self, own: F64, judged: F64, usual: F64) -> F64:

@@ -258,6 +258,13 @@ def test_the_group_follows_when_its_streams_change_and_large_units_do_not_rule_s
     assert np.exp(pool.log_spread)[0, 0, 0] == pytest.approx(10.0)
 
 
+def test_no_new_stream_begins_with_multipliers_that_it_would_take_thousands_of_frames_to_undo():
+    for multiplier, begins in ((40.0, 3.0), (1.5, 1.5), (0.06, 1.0 / 3.0)):
+        pool = Pool(SIZES, slots=1)
+        settled(pool, 4.0, multiplier, times=50)
+        np.testing.assert_allclose(pool.begin(), begins)
+
+
 def test_what_the_group_knows_counts_as_no_more_than_ten_times_what_a_stream_sees_of_itself():
     pool = Pool(SIZES, slots=1)
     settled(pool, 1e90, 1.0, times=50)  # somebody who sends garbage
