@@ -11,7 +11,8 @@ import pytest
 
 from streamd.config import Mqtt
 from streamd.edge import dial as dialling
-from streamd.edge.dial import ConnectError, Will, close_socket, dial
+from streamd.edge.dial import Will, close_socket, dial
+from streamd.edge.trouble import ConnectError
 from tests.broker.fake import CONNECT, FakeBroker
 
 WILL = Will("streamd/status", b"offline")
