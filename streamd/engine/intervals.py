@@ -21,6 +21,11 @@ STEP = 0.02  # how far one miss moves a multiplier, relative
 BOUNDS = (0.05, 50.0)  # of a multiplier
 PRIOR_FRAMES = 10.0  # what the group knows counts like so many frames, until a stream's own memory is full
 POOL_FRAMES = 5000.0  # memory of the group
+BEGINNINGS = (
+    1.0 / 3.0,
+    3.0,
+)  # of a multiplier that the group hands down: a stream takes a thousand frames to narrow it
+POOL_REACH = 10.0  # of what persistence is usually off with a stream: what the group knows counts as no larger for it
 SIDES = np.array([-1.0, 1.0])  # below, above
 _LIMIT = float(np.finfo(np.float32).max)
 
@@ -115,18 +120,20 @@ class Pool(Rows):
 
     def begin(self) -> F64:
         """The multipliers of a stream that is new, [Q, 2, H, C]."""
-        multipliers: F64 = np.exp(self.log_multiplier[0])
+        multipliers: F64 = np.clip(np.exp(self.log_multiplier[0]), *BEGINNINGS)
         return multipliers
 
-    def spread(self, own: F64, judged: F64) -> F64:
+    def spread(self, own: F64, judged: F64, usual: F64) -> F64:
         """Usual error of streams [B, H, C], from their own where they have judged enough, else from the group's too.
 
         Args:
             own: [B, H, C]; NaN where none.
             judged: [B, H, C] forecasts that it was learnt from.
+            usual: [B, H, C] what persistence is usually off with each stream; NaN where that is not known for sure. One
+                stream of wild values moves the group's mean as far as it likes, and must not move a calm one with it.
         """
         prior = np.where(self.weight > 0, PRIOR_FRAMES * np.maximum(1.0 - judged / MEMORY_FRAMES, 0.0), 0.0)
-        pooled = np.exp(2.0 * self.log_spread)
+        pooled = np.fmin(np.exp(2.0 * self.log_spread), (POOL_REACH * usual) ** 2)
         with np.errstate(divide="ignore", invalid="ignore"):
             square = (judged * np.where(judged > 0, own, 0.0) ** 2 + prior * pooled) / (judged + prior)
         return np.where(prior > 0, np.sqrt(square), own)

@@ -279,7 +279,8 @@ def _foretell(state: State, frames: Frames, errors: F64) -> _Made:
     share = state.experts.gate.share(slots)
     offset = foretold.mixed + share * (corrected - foretold.mixed)
     state.experts.remember(slots, n, foretold, corrected, offset)
-    spread = state.pool.spread(state.intervals.spread(slots), state.intervals.judged[slots])
+    surely = np.where(state.scale.steps[slots] >= SURE, usual, np.nan)
+    spread = state.pool.spread(state.intervals.spread(slots), state.intervals.judged[slots], surely)
     # where gaps come so often that no forecast that far ahead is ever judged: what persistence would be off
     spread = np.where(np.isnan(spread) & (state.scale.steps[slots] > 0.0), usual, spread)
     bounds = state.intervals.bounds(slots, spread, state.settings.coverages)
