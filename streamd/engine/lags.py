@@ -58,7 +58,7 @@ class Lags(Rows):
         rate = np.maximum(1.0 / (n[:, None] + 1.0), 1.0 / MEANS_FRAMES)
         means += rate[..., None] * (rest[:, None] - means)
         self.means[slots] = np.where((fresh & (weight == 0.0))[:, None], np.nan, means)
-        x = np.empty((len(slots), FEATURES, self.sizes["C"]))
+        x = np.zeros((len(slots), FEATURES, self.sizes["C"]))  # what memory held may be no number
         end = LAGS + 1 + len(STRETCHES)
         x[:, :LAGS] = past[:, 1 : LAGS + 1]
         x[:, LAGS + 1 : end] = np.matmul(_STRETCHES, past)
