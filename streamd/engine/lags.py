@@ -66,7 +66,7 @@ class Lags(Rows):
         x -= rest[:, None]
         x[:, LAGS] = usual
         large = np.abs(x[:, :LAGS]).max(axis=1) / (LARGE * usual)
-        features: F64 = np.clip(x, -_LIMIT, _LIMIT).transpose(0, 2, 1)
+        features: F64 = np.minimum(np.maximum(x, -_LIMIT), _LIMIT).transpose(0, 2, 1)
         self.features[slots, n % self.sizes["V"]] = features
         self.trust[slots, n % self.sizes["V"]] = weight / np.maximum(large, 1.0) ** 2
         return features
