@@ -14,6 +14,7 @@ from streamd.engine.lags import Lags
 from streamd.engine.rows import Rows, column, pick
 from streamd.records import F32, F64, I64
 
+_LIMIT = float(np.finfo(np.float32).max)
 KEPT = 24  # frames that are kept, and so the most that may come between two times that they are taken
 
 
@@ -31,7 +32,7 @@ class Block:
 class Backlog(Rows):
     """Rings over the last frames; frame n lies at n % KEPT."""
 
-    targets: F64 = column(KEPT, "H", "C")  # times their weights
+    targets: F32 = column(KEPT, "H", "C", dtype=np.float32)  # times their weights
     weights: F32 = column(KEPT, "H", "C", dtype=np.float32)
     haste: F32 = column(KEPT, dtype=np.float32)
     count: I64 = column(dtype=np.int64)  # frames that were not taken yet
@@ -44,7 +45,7 @@ class Backlog(Rows):
             haste: [B] 0..1, how much faster than usual to forget what was before.
         """
         place = n % KEPT
-        self.targets[slots, place] = targets * weights
+        self.targets[slots, place] = np.minimum(np.maximum(targets * weights, -_LIMIT), _LIMIT)
         self.weights[slots, place] = weights
         self.haste[slots, place] = haste
         self.count[slots] += 1
@@ -56,8 +57,7 @@ class Backlog(Rows):
         place = (n[:, None] - np.arange(most)) % KEPT
         new = np.arange(most) < count[:, None]
         self.count[slots] = 0
-        targets, weights, haste = (
-            pick(array, slots[:, None], place).astype(np.float64) for array in (self.targets, self.weights, self.haste)
-        )
+        rings = self.targets, self.weights, self.haste
+        targets, weights, haste = (pick(ring, slots[:, None], place).astype(np.float64) for ring in rings)
         features = lags.past(slots, n, most + self.sizes["H"] - 1)
         return Block(features, targets, weights, haste, new.astype(np.float64))

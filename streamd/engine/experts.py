@@ -109,7 +109,7 @@ class Experts:
         slots, n, trust = frames.slots, frames.n, frames.trust
         self.ends.learn(slots, frames.values, frames.before)
         here = np.isfinite(frames.values)
-        tame = np.clip(frames.values, frames.lowest, frames.highest)
+        tame = np.minimum(np.maximum(frames.values, frames.lowest), frames.highest)
         self.seasons.advance(slots, frames.steps)
         now = self.seasons.now(slots, frames.times, frames.interval)
         targets, weight = regression.weigh(errors[:, SEASONAL], self.lags.trusted(slots, n), frames.usual)

@@ -27,7 +27,7 @@ def bounded(values: F64 | F32) -> F32:
 def clock(times: F64, steps: F64) -> F32:
     """Time features [B, CLOCK] from times (s since the epoch, UTC) and the time since the last frame in usual steps."""
     day, week = times * (2 * np.pi / DAY_S), times * (2 * np.pi / WEEK_S)
-    late = np.clip(np.log2(np.maximum(steps, 2.0**-LIMIT)), -LIMIT, LIMIT)
+    late = np.minimum(np.maximum(np.log2(np.maximum(steps, 2.0**-LIMIT)), -LIMIT), LIMIT)
     return np.stack([late, np.sin(day), np.cos(day), np.sin(week), np.cos(week)], axis=-1).astype(np.float32)
 
 

@@ -60,7 +60,7 @@ class Intervals(Rows):
 
     def remember(self, slots: I64, n: I64, bounds: F64) -> None:
         """Keep the bounds of the forecasts made at frames n, [B, Q, 2, H, C]."""
-        self.issued[slots, n % self.sizes["W"]] = np.clip(bounds, -_LIMIT, _LIMIT)
+        self.issued[slots, n % self.sizes["W"]] = np.minimum(np.maximum(bounds, -_LIMIT), _LIMIT)
 
     def due(self, slots: I64, n: I64, coverage: int) -> F64:
         """Bounds that were published for frames n one step before, offsets from the forecast [B, 2, C]; NaN: none.
@@ -102,7 +102,7 @@ class Intervals(Rows):
         # an interval of no width, of a channel that stands still, says nothing of how wide one has to be
         counts = known[:, None, None] & np.isfinite(issued) & (issued != 0.0)
         moved = self.multiplier[slots] * np.where(counts, factor, 1.0)
-        self.multiplier[slots] = np.clip(moved, *BOUNDS)
+        self.multiplier[slots] = np.minimum(np.maximum(moved, BOUNDS[0]), BOUNDS[1])
 
 
 @lru_cache(maxsize=16)

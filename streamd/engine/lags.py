@@ -58,7 +58,7 @@ class Lags(Rows):
         rate = np.maximum(1.0 / (n[:, None] + 1.0), 1.0 / MEANS_FRAMES)
         means += rate[..., None] * (rest[:, None] - means)
         self.means[slots] = np.where((fresh & (weight == 0.0))[:, None], np.nan, means)
-        x = np.empty((len(slots), FEATURES, self.sizes["C"]))
+        x = np.zeros((len(slots), FEATURES, self.sizes["C"]))  # what memory held may be no number
         end = LAGS + 1 + len(STRETCHES)
         x[:, :LAGS] = past[:, 1 : LAGS + 1]
         x[:, LAGS + 1 : end] = np.matmul(_STRETCHES, past)
@@ -66,7 +66,7 @@ class Lags(Rows):
         x -= rest[:, None]
         x[:, LAGS] = usual
         large = np.abs(x[:, :LAGS]).max(axis=1) / (LARGE * usual)
-        features: F64 = np.clip(x, -_LIMIT, _LIMIT).transpose(0, 2, 1)
+        features: F64 = np.minimum(np.maximum(x, -_LIMIT), _LIMIT).transpose(0, 2, 1)
         self.features[slots, n % self.sizes["V"]] = features
         self.trust[slots, n % self.sizes["V"]] = weight / np.maximum(large, 1.0) ** 2
         return features

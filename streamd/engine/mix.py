@@ -90,7 +90,7 @@ class Mix(Rows):
 
 def _limited(errors: F64, known: Bool) -> F32:
     """Errors no larger than they may count, 0 where nothing is known."""
-    limited: F32 = np.clip(np.where(known, errors, 0.0), -LARGEST, LARGEST).astype(np.float32)
+    limited: F32 = np.minimum(np.maximum(np.where(known, errors, 0.0), -LARGEST), LARGEST).astype(np.float32)
     return limited
 
 

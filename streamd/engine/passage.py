@@ -239,8 +239,6 @@ def _learn(state: State, arrived: _Arrived, seen: _Seen) -> tuple[Frames, Bool, 
     steady: Bool = ~np.any(np.abs(values - arrived.before) > STEADY * usual[:, 0], axis=1)
     scale.learn(slots, values, seen.changes, trust, haste)
     state.intervals.learn(slots, n, errors[:, PUBLISHED], usual, trust, state.settings.coverages)
-    own = state.intervals
-    state.pool.learn(own.spread(slots), own.judged[slots], own.multiplier[slots])
     level, spread = scale.mean[slots], scale.spread(slots)
     off = REACH * spread
     frames = Frames(
@@ -279,12 +277,15 @@ def _foretell(state: State, frames: Frames, errors: F64) -> _Made:
     share = state.experts.gate.share(slots)
     offset = foretold.mixed + share * (corrected - foretold.mixed)
     state.experts.remember(slots, n, foretold, corrected, offset)
+    own = state.intervals
+    error, judged = own.spread(slots), own.judged[slots]
+    state.pool.learn(error, judged, own.multiplier[slots])
     surely = np.where(state.scale.steps[slots] >= SURE, usual, np.nan)
-    spread = state.pool.spread(state.intervals.spread(slots), state.intervals.judged[slots], surely)
+    spread = state.pool.spread(error, judged, surely)
     # where gaps come so often that no forecast that far ahead is ever judged: what persistence would be off
     spread = np.where(np.isnan(spread) & (state.scale.steps[slots] > 0.0), usual, spread)
-    bounds = state.intervals.bounds(slots, spread, state.settings.coverages)
-    state.intervals.remember(slots, n, bounds)
+    bounds = own.bounds(slots, spread, state.settings.coverages)
+    own.remember(slots, n, bounds)
     levels = offset[:, None, None] + bounds
     return _Made(
         foretold=foretold,
@@ -378,8 +379,10 @@ def _tell(state: State, arrived: _Arrived, seen: _Seen, steady: Bool, warming: F
     state.judge.accept(told.accepted)
     state.silence.accept(told.accepted)
     state.together.hear(arrived.times, arrived.interval, state.known)
-    alarms = {one.stream for one in told.incidents if one.state == "raised"}
-    raised = np.array([stream in alarms for stream in arrived.streams])
+    raised = np.zeros(len(slots), np.bool_)
+    if told.incidents:
+        alarms = {one.stream for one in told.incidents if one.state == "raised"}
+        raised[:] = [stream in alarms for stream in arrived.streams]
     state.judge.learn(slots, judged.terms, raised, judged.period)
     state.rate.count(int((raised & (warming >= 1.0)).sum()), arrived.interval, warming, alarm.per_week)
     over = [arrived.streams[row] for row in np.flatnonzero(score >= 1.0).tolist()]

@@ -16,7 +16,7 @@ import numpy as np
 from streamd.engine.backlog import KEPT, Block
 from streamd.engine.lags import FEATURES, LARGE, NEAR
 from streamd.engine.rows import Rows, column
-from streamd.records import F64, I64
+from streamd.records import F32, F64, I64
 
 RIDGE = 1.0  # in squared usual steps
 FLOOR = 1e-9  # of the mean diagonal: near-duplicate features stay solvable
@@ -26,6 +26,7 @@ KEEP_REACH = 0.999  # per frame
 MOST_CHANGES = 8.0  # usual ones, that are ever foretold: what was learned of a jump is a line through one point
 FEWEST = 3.0  # frames that have been learned from before anything is foretold
 MOST_RATIO = 3.0  # that is made up for
+_LIMIT = float(np.finfo(np.float32).max)
 
 
 class Reach(Rows):
@@ -68,7 +69,7 @@ class _Ridge(Rows):
 
     inputs: F64  # [slots, C, D, D] sums of feature x feature
     products: F64  # [slots, H, C, D] sums of feature x target
-    coefficients: F64  # [slots, H, C, D]
+    slopes: F32  # [slots, H, C, D] the coefficients
     input_weight: F64  # [slots, C] sums of the weights that went into the inputs
     product_weight: F64  # [slots, H, C] ... into the products
 
@@ -110,12 +111,15 @@ class _Ridge(Rows):
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.minimum(self.input_weight[slots][..., None, None] / have, MOST_RATIO)
         found *= np.where(have > FEWEST, ratio, 0.0)
-        self.coefficients[slots] = np.nan_to_num(found, posinf=0.0, neginf=0.0).transpose(0, 3, 1, 2)
+        found = np.where(np.isfinite(found), np.minimum(np.maximum(found, -_LIMIT), _LIMIT), 0.0)
+        self.slopes[slots] = found.transpose(0, 3, 1, 2)
 
     def foretell(self, slots: I64, features: F64) -> F64:
         """Change over 1..H steps beyond what the seasons foretell, [B, H, C], from features [B, C, FEATURES]."""
-        change: F64 = np.einsum("bhcf,bcf->bhc", self.coefficients[slots], features[..., : self.used])
-        return change
+        x = features[..., : self.used].astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all numbers is bounded later
+            change = np.einsum("bhcf,bcf->bhc", self.slopes[slots], x)
+        return np.where(np.isfinite(change), change, 0.0).astype(np.float64)
 
 
 class Regression(_Ridge):
@@ -127,7 +131,7 @@ class Regression(_Ridge):
 
     inputs: F64 = column("C", FEATURES, FEATURES)
     products: F64 = column("H", "C", FEATURES)
-    coefficients: F64 = column("H", "C", FEATURES)
+    slopes: F32 = column("H", "C", FEATURES, dtype=np.float32)
     input_weight: F64 = column("C")
     product_weight: F64 = column("H", "C")
 
@@ -141,7 +145,7 @@ class Adaptive(_Ridge):
 
     inputs: F64 = column("C", NEAR, NEAR)
     products: F64 = column("H", "C", NEAR)
-    coefficients: F64 = column("H", "C", NEAR)
+    slopes: F32 = column("H", "C", NEAR, dtype=np.float32)
     input_weight: F64 = column("C")
     product_weight: F64 = column("H", "C")
 

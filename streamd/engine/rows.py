@@ -6,6 +6,7 @@ loading them follow from that. Knows nothing of what the numbers mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -45,7 +46,7 @@ def pick(array: Array, *places: I64 | int) -> Array:
     place: Any = places[0]
     for length, more in zip(array.shape[1:], places[1:], strict=False):
         place = place * length + more
-    blocks = array.reshape(-1, *array.shape[len(places) :])
+    blocks = array.reshape(math.prod(array.shape[: len(places)]), *array.shape[len(places) :])
     picked: Array = blocks.take(place, axis=0)
     return picked
 

@@ -56,7 +56,7 @@ class Scale(Rows):
         reach = np.where(seen < 3, np.inf, REACH * (np.sqrt(square) + TINY * (1.0 + np.abs(mean))))
         # a constant that begins to move has no spread to bound it by: let the first change in
         reach = np.where(square > 0, reach, np.inf)
-        off = np.clip(np.where(here, values, mean) - mean, -reach, reach)
+        off = np.minimum(np.maximum(np.where(here, values, mean) - mean, -reach), reach)
         self.mean[slots] = np.where(here, mean + rate * off, mean)
         self.square[slots] = np.where(here, (1.0 - rate) * (square + rate * off * off), square)
         self.seen[slots] = np.where(here, np.minimum(seen + trust, MEMORY_FRAMES), seen)

@@ -64,7 +64,7 @@ class Seasons(Rows):
         Args:
             steps: [B] since the last frame, in usual steps; a gap counts in whole frames.
         """
-        passed = np.clip(np.rint(steps), 1.0, 1e6)[:, None]
+        passed = np.minimum(np.maximum(np.rint(steps), 1.0), 1e6)[:, None]
         period = self.period[slots]
         moved = (self.phase[slots] + passed / period) % 1.0
         self.phase[slots] = np.where(np.isfinite(period), moved, 0.0)
@@ -154,7 +154,9 @@ class Seasons(Rows):
         self.hits[who, now.place, channel] = hits
         speed = np.maximum(RATE / visit[:, None], 1.0 / np.maximum(hits, 1.0))
         self.knots[who, now.place, channel] = now.knots + speed * now.share * error
-        rest = np.where(here, np.clip(left[:, FOUND], -_LIMIT, _LIMIT), self.rest[slots, (n - 1) % periods.SPAN])
+        rest = np.where(
+            here, np.minimum(np.maximum(left[:, FOUND], -_LIMIT), _LIMIT), self.rest[slots, (n - 1) % periods.SPAN]
+        )
         self.rest[slots, n % periods.SPAN] = rest
         self._look(slots, n, interval)
 

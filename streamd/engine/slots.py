@@ -34,7 +34,7 @@ class Timing(Rows):
         young = known & np.isnan(usual)
         usual = np.where(young, elapsed, usual)
         steps = np.where(known, elapsed / usual, 1.0)
-        usual *= np.exp2(STEP_RATE * np.clip(np.log2(np.maximum(steps, 1e-9)), -1.0, 1.0))
+        usual *= np.exp2(STEP_RATE * np.minimum(np.maximum(np.log2(np.maximum(steps, 1e-9)), -1.0), 1.0))
         self.interval[slots] = usual
         self.last_time[slots] = times
         self.seq[slots] += 1

@@ -33,7 +33,7 @@ def test_a_block_holds_the_frames_since_the_last_one_the_newest_first():
     assert block.features.shape == (2, C, KEPT + H - 1, FEATURES)
     for k in range(KEPT):
         n = frames - 1 - k
-        np.testing.assert_allclose(block.targets[:, k], targets[n] * weights[n])
+        np.testing.assert_allclose(block.targets[:, k], targets[n] * weights[n], rtol=1e-6)
         np.testing.assert_array_equal(block.weights[:, k], weights[n])
         assert block.haste[:, k].tolist() == [0.0, n / 64]
         for h in range(H):
