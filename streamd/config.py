@@ -188,7 +188,7 @@ def parse(text: str, path: Path) -> Config:
         config = msgspec.convert(document, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_explain(str(error), document)}") from error
-    _check_relations(config, path)
+    check_relations(config, path)
     return _absolute(config, path.resolve().parent)
 
 
@@ -287,7 +287,7 @@ def _shown(key: str, value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _check_relations(config: Config, path: Path) -> None:
+def check_relations(config: Config, path: Path) -> None:
     """What no single value shows."""
     sources = {source.group for source in config.source}
     for name, group in config.group.items():

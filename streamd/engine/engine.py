@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from streamd import live
 from streamd.config import Group
 from streamd.engine import features, fit, layout, spill
 from streamd.engine.drift import Drift
@@ -43,6 +45,7 @@ from streamd.records import (
     Batch,
     Bool,
     Command,
+    Configure,
     Effect,
     Excerpt,
     Freeze,
@@ -154,6 +157,9 @@ class Engine:
                 return self.feedback.refusal(incident)
             case Withdraw(incident):
                 return self.feedback.refusal(incident, taught=True)
+            case Configure(settings):
+                if keys := live.fixed(self.settings, msgspec.convert(settings, Group)):
+                    return f"{', '.join(keys)} can't be changed while it runs"
         return ""
 
     def command(self, command: Command) -> Effect:
@@ -184,6 +190,8 @@ class Engine:
                     return Effect(said=f"{forgotten}, the oldest that was taught, is withdrawn for it")
             case Withdraw(incident):
                 self.feedback.withdraw(incident)
+            case Configure(settings) if not self.refusal(command):
+                self._configure(msgspec.convert(settings, Group))
         return Effect()
 
     def apply(self, batch: Batch) -> Outcome:
@@ -560,6 +568,14 @@ class Engine:
         self.rules = Rules(self.settings.channel, self.channels)
         self.learner.widen(len(self.channels))
         self.feedback.widen(len(self.channels))
+
+    def _configure(self, settings: Group) -> None:
+        """Other settings from the next batch on; no array has to change for them."""
+        self.settings = settings
+        self.ranges = Ranges(settings.channel, self.channels)
+        self.rules = Rules(settings.channel, self.channels)
+        self.judge.alarm = settings.alarm
+        self.learner.configure(settings.training)
 
     def snapshot(self) -> Snapshot:
         """Mark the state as of now; give it time with `copy` between two calls of `apply`, and it will hold the state.
