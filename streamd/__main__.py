@@ -70,8 +70,8 @@ def run(config_file: ConfigFile) -> None:
     from streamd.store.sqlite import VersionError
 
     async def serve() -> None:
-        daemon = App(settings)
-        _stop_on_signals(daemon)
+        daemon = App(settings, config_file)
+        _listen_to_signals(daemon)
         await daemon.run()
 
     try:
@@ -82,8 +82,9 @@ def run(config_file: ConfigFile) -> None:
         _fail(str(error), USAGE)
 
 
-def _stop_on_signals(daemon: App) -> None:
+def _listen_to_signals(daemon: App) -> None:
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, daemon.reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)
 

@@ -128,6 +128,24 @@ def _client(settings: config.Mqtt, version: Version, will: Will) -> Client:
     return client
 
 
+def check(settings: config.Mqtt) -> None:
+    """Whether password and certificates can be had; nothing is dialled.
+
+    Raises:
+        ConfigError: they can't; the text names the key.
+    """
+    try:
+        if settings.password_file is not None:
+            config.read_secret(settings.password_file)
+    except config.ConfigError as error:
+        raise config.ConfigError(f"mqtt.password_file: {error}") from error
+    try:
+        if settings.tls is not None:
+            _tls_context(settings.tls)
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        raise config.ConfigError(f"mqtt.tls: certificates can't be used: {error}") from error
+
+
 class _Socket(ssl.SSLSocket):
     """Closed when the handshake fails; paho would leave that to the collector, one open socket per attempt."""
 
