@@ -70,6 +70,18 @@ class Daemon:
         assert isinstance(found, list), f"no {text!r} in:\n{self.log}"
         return str(found[0])
 
+    def wait_for_count(self, text: str, count: int) -> list[str]:
+        """The log lines that hold the text, once there are so many; waits for them."""
+
+        def there() -> list[str]:
+            found = [line for line in self.lines if text in line]
+            return found if len(found) >= count or self._ended else []
+
+        with self._spoke:
+            found = self._spoke.wait_for(there, LIMIT_S)
+        assert len(found) >= count, f"not {count} times {text!r} in:\n{self.log}"
+        return found
+
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; gives the exit code."""
         assert self._process is not None
@@ -131,15 +143,22 @@ class Daemon:
 
 
 class Bystander:
-    """Publishes readings, and sees everything that the daemon publishes, in order."""
+    """Publishes readings, and sees everything that the daemon publishes, in order.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: of a broker on 127.0.0.1.
+        login: user and password, where it asks for them.
+    """
+
+    def __init__(self, port: int, *login: str) -> None:
         self.messages: list[mqtt.MQTTMessage] = []
         self._came = threading.Condition()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self._client.max_inflight_messages_set(1000)
         self._client.max_queued_messages_set(0)
         self._client.on_message = self._note
+        if login:
+            self._client.username_pw_set(*login)
         granted = threading.Event()
         self._client.on_subscribe = lambda *_: granted.set()
         self._client.connect("127.0.0.1", port)
