@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -101,3 +102,50 @@ def test_check_prints_the_schema() -> None:
     told = CliRunner().invoke(app, ["check", "--schema"])
     assert told.exit_code == 0
     assert json.loads(told.stdout) == schema()
+
+
+# --- what is written of them ---
+
+
+def readme() -> str:
+    return (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def keys_of_config() -> dict[str, bool]:
+    """Every key that is no table, NAME for any group, and whether it is taken over while it runs."""
+    made, where = schema(), script().tables(script().inspect.type_info(script().Config))
+    found = {}
+    for name, definition in made["definitions"].items():
+        for field, told in definition["properties"].items():
+            if "$ref" not in json.dumps(told):
+                key = (*where[name], field)
+                found[".".join(key).replace("*", "NAME", 1)] = is_live(key)
+    return found
+
+
+def test_the_readme_names_each_config() -> None:
+    named = re.findall(r"^\| `([\w./]+\.toml)` \|", readme(), re.MULTILINE)
+    assert {(FOLDER / name).resolve() for name in named} == {
+        *SHIPPED,
+        ROOT / "deploy" / "streamd.toml",
+        ROOT / "deploy" / "container" / "streamd.toml",
+    }
+
+
+def test_the_readme_names_each_key_by_its_purpose() -> None:
+    table = readme().split("## The keys by purpose")[1].split("\n## ")[0]
+    named = {word.split(".")[-1] for word in re.findall(r"`([\w.]+)`", table)}
+    keys = {key.split(".")[-1] for key in keys_of_config() if not key.startswith("mqtt.tls")}
+    assert keys - named == set()
+
+
+def test_the_readme_tells_what_needs_a_restart_and_nothing_else() -> None:
+    table = readme().split("These need a restart")[1]
+    named = set(re.findall(r"`([\w.]+\.\w+)`", table))
+    assert named == {key for key, live in keys_of_config().items() if not live}
+
+
+@each_config
+def test_each_config_names_the_schema_for_editors(file: Path) -> None:
+    first = file.read_text(encoding="utf-8").splitlines()[0]
+    assert (file.parent / first.removeprefix("#:schema ")).resolve() == SCHEMA

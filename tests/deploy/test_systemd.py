@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -132,6 +133,7 @@ def test_the_unit_has_what_the_daemon_counts_on() -> None:
         "DynamicUser": "yes",
         "StateDirectory": "streamd",
         "MemoryDenyWriteExecute": "yes",
+        "ExecReload": "/bin/kill -HUP $MAINPID",
         "RestartPreventExitStatus": "2 75",
     }.items():
         assert settings_of(UNIT, key) == [value]
@@ -160,6 +162,23 @@ def test_the_daemon_says_ready_keeps_feeding_the_watchdog_and_says_that_it_stops
         manager.wait_for("WATCHDOG=1", PATIENCE_S)
     assert daemon.stop(signal.SIGTERM) == 0
     assert manager.wait_for("STOPPING", LIMIT_S) == "STOPPING=1"
+
+
+def test_a_reload_is_told_from_its_beginning_to_its_end_and_a_wrong_config_in_the_status(
+    broker: Mosquitto, manager: Ear, daemons: Callable[..., Daemon]
+) -> None:
+    daemon = daemons(config(broker.port), "-m", "streamd").start()
+    manager.wait_for("READY=1", LIMIT_S)
+    for text in (config(broker.port) + "max_batch = 9\n", config(broker.port) + "max_batch = 0\n"):
+        daemon.config.write_text(text)
+        os.kill(daemon.pid, signal.SIGHUP)
+        begun = manager.wait_for("RELOADING=1", LIMIT_S)
+        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", begun)
+        manager.wait_for("READY=1", LIMIT_S)
+    said = manager.wait_for("STATUS=ready, 0 streams; the config file", LIMIT_S)
+    assert "group.pumps.max_batch: expected int >= 1, got 0" in said
+    assert daemon.http("/readyz")[0] == 200
+    assert daemon.stop(signal.SIGTERM) == 0
 
 
 def test_it_is_ready_without_a_broker_and_its_status_says_what_is_missing(
