@@ -24,6 +24,47 @@ LIMIT_S = 180.0
 
 Row = Mapping[str, float]
 
+# lines of a group that learns soon
+SMALL = """
+network = { hidden = 8, layers = 1 }
+training = { every_frames = 4, lag_frames = 4, windows = 2, burn_in_frames = 2, train_frames = 8, cpu_share = 1.0 }
+"""
+
+
+def pumps(port: int, group: str, *, mqtt: str = "", http: str = "") -> str:
+    """A config that reads `plant/{stream}/telemetry` with a time `ts` into the group `pumps`.
+
+    Args:
+        port: of a broker on 127.0.0.1.
+        group: lines of the group's table, and tables after it.
+        mqtt, http: more lines of these tables.
+    """
+    return f"""
+[mqtt]
+port = {port}
+{mqtt}
+[http]
+port = 0
+{http}
+[[source]]
+topic = "plant/{{stream}}/telemetry"
+group = "pumps"
+time = "ts"
+[group.pumps]
+{group}
+"""
+
+
+def streamd(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command line, as somebody types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "streamd", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
 
 class Daemon:
     """`streamd run` with a config file in `folder`; its state is kept there from one start to the next.

@@ -230,8 +230,10 @@ def test_closing_in_time_though_the_broker_hangs(mosquitto: Start) -> None:
                 await online(link, peer)
                 broker.pause()
                 link.publish("out/incident", b"raised", qos=1, droppable=False, kind="incident")
+                begun = asyncio.get_running_loop().time()
                 await link.close(0.1)
-                await heard.hears("action=close_timeout")
+                assert 0.1 <= asyncio.get_running_loop().time() - begun < LIMIT_S / 2
+                assert "unsent=1" in await heard.hears("action=close_timeout")
                 broker.go_on()
 
     run(body())
@@ -581,25 +583,36 @@ def never_refused(_: Mqtt, reason: str) -> None:
     raise AssertionError(reason)
 
 
+def login(port: int, folder: Path, user: str, secret: str, **others: Any) -> Mqtt:
+    """Settings with a password of their own file."""
+    file = folder / f"{user} {secret}"
+    file.write_text(secret)
+    return settings(port, username=user, password_file=str(file), **others)
+
+
+SELDOM = {"reconnect_min_s": 3600.0, "reconnect_max_s": 7200.0}
+
+
 def test_another_login_is_used_at_once_and_what_was_not_acknowledged_comes_again(
     mosquitto: Start, tmp_path: Path
 ) -> None:
     async def body() -> None:
         broker = mosquitto(passwords={"ada": "right secret", "eve": "other secret"})
-        for name, secret in (("ada", "right secret"), ("eve", "other secret")):
-            (tmp_path / name).write_text(secret)
-        ada, eve = (settings(broker.port, username=name, password_file=str(tmp_path / name)) for name in ("ada", "eve"))
-        async with running(ada) as (link, heard):
-            await heard.hears("action=connected")
-            link.publish("in/a", b"0", qos=1, droppable=False, kind="reply")
-            (message,) = await receive(link, 1)
-            link.change(eve, never_refused)
-            assert "goodbye" in await heard.hears("action=disconnected")
-            assert "session=resumed" in await heard.hears("action=connected")
-            link.done(message.ticket)
-            link.publish("in/a", b"1", qos=1, droppable=False, kind="reply")
-            assert payloads(await receive(link, 1)) == ["1"]
-            await asyncio.to_thread(broker.wait_for_log, "u'eve'")
+        with Peer(broker.port, "mark", login=("ada", "right secret")) as peer:
+            async with running(login(broker.port, tmp_path, "ada", "right secret")) as (link, heard):
+                await online(link, peer)
+                peer.publish("in/a", "0")
+                (message,) = await receive(link, 1)
+                link.change(login(broker.port, tmp_path, "eve", "other secret"), never_refused)
+                assert "goodbye" in await heard.hears("action=disconnected")
+                assert "session=resumed" in await heard.hears("action=connected")
+                await asyncio.to_thread(broker.wait_for_log, "u'eve'")
+                link.done(message.ticket)
+                peer.publish("in/a", "1")
+                (other,) = await receive(link, 1)
+                assert other.payload == b"1", "the first came again, and was known"
+                link.done(other.ticket)
+                await asyncio.to_thread(broker.wait_for_log, "Received PUBACK from streamd", 2)
 
     run(body())
 
@@ -609,21 +622,11 @@ def test_a_login_that_is_refused_is_told_and_the_one_before_is_used_again_at_onc
 ) -> None:
     async def body() -> None:
         broker = mosquitto(passwords={"ada": "right secret"})
-        for name, secret in (("right", "right secret"), ("wrong", "wrong secret")):
-            (tmp_path / name).write_text(secret)
-        right, wrong = (
-            settings(
-                broker.port,
-                username="ada",
-                password_file=str(tmp_path / name),
-                reconnect_min_s=3600.0,
-                reconnect_max_s=7200.0,
-            )
-            for name in ("right", "wrong")
-        )
+        right = login(broker.port, tmp_path, "ada", "right secret", **SELDOM)
         told: list[tuple[Mqtt, str]] = []
         async with running(right) as (link, heard):
             await heard.hears("action=connected")
+            wrong = login(broker.port, tmp_path, "ada", "wrong secret", **SELDOM)
             link.change(wrong, lambda *refusal: told.append(refusal))
             assert "session=resumed" in await heard.hears("action=connected")
             assert [(former, "uthor" in reason) for former, reason in told] == [(right, True)]
@@ -638,21 +641,9 @@ def test_a_login_that_is_mended_is_tried_at_once_though_the_next_attempt_was_hou
 ) -> None:
     async def body() -> None:
         broker = mosquitto(passwords={"ada": "right secret"})
-        for name, secret in (("right", "right secret"), ("wrong", "wrong secret")):
-            (tmp_path / name).write_text(secret)
-        wrong, right = (
-            settings(
-                broker.port,
-                username="ada",
-                password_file=str(tmp_path / name),
-                reconnect_min_s=3600.0,
-                reconnect_max_s=7200.0,
-            )
-            for name in ("wrong", "right")
-        )
-        async with running(wrong) as (link, heard):
+        async with running(login(broker.port, tmp_path, "ada", "wrong secret", **SELDOM)) as (link, heard):
             await heard.hears("action=connect_failed")
-            link.change(right, never_refused)
+            link.change(login(broker.port, tmp_path, "ada", "right secret", **SELDOM), never_refused)
             await heard.hears("action=connected")
 
     run(body())

@@ -9,9 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-from tests.broker.daemon import Bystander, Daemon
+from tests.broker.daemon import Bystander, Daemon, pumps
 from tests.broker.mosquitto import Mosquitto
 
 STREAMS = ("p1", "p2", "p3")
@@ -19,17 +17,7 @@ BEGIN = 1_700_000_000.0
 
 
 def settings(port: int, *, alarm: str = "per_week = 1.0", training: str = "", more: str = "", mqtt: str = "") -> str:
-    return f"""
-[mqtt]
-port = {port}
-{mqtt}
-[http]
-port = 0
-[[source]]
-topic = "plant/{{stream}}/telemetry"
-group = "pumps"
-time = "ts"
-[group.pumps]
+    group = f"""
 channels = ["flow", "pressure"]
 horizon_steps = 2
 network = {{ hidden = 8, layers = 1 }}
@@ -43,37 +31,12 @@ cpu_share = 1.0
 {training}
 [group.pumps.alarm]
 {alarm}
-{more}
-"""
+{more}"""
+    return pumps(port, group, mqtt=mqtt)
 
 
 def reading(n: int) -> dict[str, float]:
     return {"ts": BEGIN + n, "flow": 30.0 + n % 7 + 0.1 * (n * n % 11), "pressure": 2.0 + 0.1 * (n % 3)}
-
-
-@pytest.fixture
-def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
-    return mosquitto()
-
-
-@pytest.fixture
-def bystander(broker: Mosquitto) -> Iterator[Bystander]:
-    one = Bystander(broker.port)
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    made: list[Daemon] = []
-
-    def make(config: str, name: str = "daemon") -> Daemon:
-        made.append(Daemon(tmp_path / name, config))
-        return made[-1]
-
-    yield make
-    for daemon in made:
-        daemon.end()
 
 
 @contextmanager
