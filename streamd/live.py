@@ -142,13 +142,14 @@ def _merge(now: Any, wanted: Any, key: Key, changes: list[Change]) -> Any:
 
 
 def _tell_groups(now: Config, wanted: Config, changes: list[Change]) -> None:
-    groups, sourced = wanted.groups(), {source.group for source in now.source}
+    groups = wanted.groups()
     for name, settings in groups.items():
         if name not in now.group:
             changes.append(Change(("group", name), None, settings, live=False, why="a group begins with a restart"))
-    for name in sourced - groups.keys():
-        why = "nothing is read for it any more, and a restart forgets it"
-        changes.append(Change(("group", name), now.group[name], None, live=False, why=why))
+    for name, settings in now.group.items():
+        if name not in groups:
+            why = "nothing is read for it any more, and a restart forgets it"
+            changes.append(Change(("group", name), settings, None, live=False, why=why))
 
 
 def _tell_sources(

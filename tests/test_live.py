@@ -128,6 +128,7 @@ def test_a_group_that_nothing_is_read_for_any_more_stays_until_a_restart_and_may
     assert keys(gone.taken) == ["source.fans/{stream}"]
     assert keys(gone.waiting) == ["group.fans"]
     assert gone.config.group["fans"].max_batch == 7
+    assert keys(plan(gone.config, parse(SOURCE, FILE), FILE).waiting) == ["group.fans"], "until then"
     back = plan(gone.config, parse(two.replace("= 7", "= 8"), FILE), FILE)
     assert keys(back.taken) == ["group.fans.max_batch", "source.fans/{stream}"]
     assert back.waiting == []
