@@ -20,6 +20,7 @@ from streamd.live import is_live
 
 HERE = Path(__file__).parent
 EXAMPLE = HERE / "example.toml"
+UNITS = {"s": "seconds", "ms": "milliseconds", "bytes": "bytes", "frames": "frames", "steps": "steps of the stream"}
 SCHEMA = HERE.parent / "streamd" / "config.schema.json"
 
 
@@ -87,7 +88,8 @@ def _property(inner: dict[str, Any], key: tuple[str, ...], said: dict[tuple[str,
     text = said.get(key, said.get((*key, "*"), ""))
     reload = "" if is_table else "Taken over while it runs." if is_live(key) else "A change needs a restart."
     sentence = f"{text[:1].upper()}{text[1:]}." if text else ""
-    description = " ".join(filter(None, (sentence, reload)))
+    unit = UNITS.get(key[-1].rpartition("_")[2]) if "_" in key[-1] else None
+    description = " ".join(filter(None, (sentence, f"In {unit}." if unit else "", reload)))
     return {"description": description, **inner} if description else inner
 
 

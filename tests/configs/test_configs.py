@@ -98,6 +98,13 @@ def test_each_key_of_the_schema_has_its_words_and_says_whether_it_needs_a_restar
             assert len(description) > len(sentence) + 5, (name, field)
 
 
+def test_the_schema_tells_the_unit_of_what_has_one() -> None:
+    told = schema()["definitions"]
+    for table, key, unit in (("Alarm", "accept_s", "seconds"), ("State", "commit_ms", "milliseconds")):
+        assert f" In {unit}." in told[table]["properties"][key]["description"]
+    assert " In " not in told["Training"]["properties"]["steps"]["description"]
+
+
 def test_check_prints_the_schema() -> None:
     told = CliRunner().invoke(app, ["check", "--schema"])
     assert told.exit_code == 0
