@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import traceback
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -70,8 +71,8 @@ def run(config_file: ConfigFile) -> None:
     from streamd.store.sqlite import VersionError
 
     async def serve() -> None:
-        daemon = App(settings)
-        _stop_on_signals(daemon)
+        daemon = App(settings, config_file)
+        _listen_to_signals(daemon)
         await daemon.run()
 
     try:
@@ -82,28 +83,42 @@ def run(config_file: ConfigFile) -> None:
         _fail(str(error), USAGE)
 
 
-def _stop_on_signals(daemon: App) -> None:
+def _listen_to_signals(daemon: App) -> None:
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, daemon.reload)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)
 
 
 @app.command()
-def check(config_file: Annotated[Path, typer.Argument(help="The TOML file to look at.", metavar="FILE")]) -> None:
-    """Validate a config: exit 0 when it is good, else 2 with a message that names the key."""
+def check(
+    config_file: Annotated[Path | None, typer.Argument(help="The TOML file to look at.", metavar="FILE")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The values and their sources, for machines.")] = False,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of a config, for editors.")] = False,
+) -> None:
+    """Validate a config and show it as it is in force; exit 2 with a message that names the key when it is wrong."""
+    if schema:
+        typer.echo(resources.files("streamd").joinpath("config.schema.json").read_text(encoding="utf-8"), nl=False)
+        return
+    if config_file is None:
+        _fail("check: expected a FILE, or --schema", USAGE)
     settings = _load(config_file)
-    from streamd.wire.topics import Router, TemplateError
+    from streamd import effective
+    from streamd.edge import dial
+    from streamd.intake import Intake
 
     try:
-        router = Router(settings.source)
-        for secret in (settings.mqtt.password_file,):
-            if secret is not None:
-                config.read_secret(secret)
-    except (TemplateError, config.ConfigError) as error:
+        filters = Intake(settings).filters
+        dial.check(settings.mqtt)
+    except config.ConfigError as error:
         _fail(f"{config_file}: {error}", USAGE)
-    if not settings.source:
-        _fail(f"{config_file}: source: expected at least one [[source]]", USAGE)
-    typer.echo(f"{config_file}: good; reads {', '.join(router.filters)} into {', '.join(settings.groups())}")
+    values = effective.effective(settings, config_file.read_text(encoding="utf-8"), config_file.name)
+    if as_json:
+        told = [{"key": one.name, "value": one.value, "source": one.source, "secret": one.secret} for one in values]
+        typer.echo(msgspec.json.format(msgspec.json.encode(told)))
+    else:
+        typer.echo(f"# {config_file}: good; reads {', '.join(filters)} into {', '.join(settings.groups())}")
+        typer.echo(effective.toml(values))
 
 
 @app.command()

@@ -15,7 +15,7 @@ from pathlib import Path
 from streamd import __version__, metrics, recovery
 from streamd.archivist import Archivist
 from streamd.checkpointer import Checkpointer
-from streamd.config import Config, ConfigError
+from streamd.config import Config
 from streamd.edge.budget import Budget
 from streamd.edge.disk import Disk
 from streamd.edge.log import Sampler
@@ -23,14 +23,14 @@ from streamd.edge.mqtt import Incoming, Link
 from streamd.edge.systemd import ServiceManager
 from streamd.edge.training import TrainingThread
 from streamd.edge.web import Web
+from streamd.intake import Intake
 from streamd.keeper import Keeper
 from streamd.model.training import Candidate, Job, train
 from streamd.pace import Pace
+from streamd.reload import Parts, Reloader
 from streamd.store import lock
 from streamd.wire import commands, outcomes
 from streamd.wire.messages import Message
-from streamd.wire.readings import Decoder
-from streamd.wire.topics import Router, TemplateError
 from streamd.worker import Worker
 
 log = logging.getLogger("streamd.app")
@@ -43,25 +43,19 @@ class App:
 
     Args:
         config: what to read, learn and publish.
+        file: where it stands; it is taken over anew when it changes. None: nowhere.
 
     Raises:
         ConfigError: a topic template is wrong, or there is no source.
     """
 
-    def __init__(self, config: Config) -> None:
-        if not config.source:
-            raise ConfigError("source: expected at least one [[source]]")
-        self._config = config
+    def __init__(self, config: Config, file: Path | None = None) -> None:
+        self._intake = Intake(config)
+        self._config = config  # as it was at the start
+        self._file = file
+        self._reloader: Reloader | None = None
+        self._reload = asyncio.Event()
         self._folder = Path(config.state.folder)
-        try:
-            self._router = Router(config.source)
-        except TemplateError as error:
-            raise ConfigError(f"source.topic: {error}") from error
-        groups = config.groups()
-        self._decoders = [
-            Decoder(source, max_channels=groups[source.group].max_channels, max_bytes=config.mqtt.max_payload_bytes)
-            for source in config.source
-        ]
         self._sampler = Sampler(config.log.sample_s)
         self._stop = asyncio.Event()
         self._manager = ServiceManager(os.environ, os.getpid())
@@ -74,6 +68,11 @@ class App:
     def stop(self) -> None:
         """Let `run` drain and end."""
         self._stop.set()
+        self._reload.set()
+
+    def reload(self) -> None:
+        """Have the config file read again, as soon as there is something to take it over."""
+        self._reload.set()
 
     async def run(self) -> None:
         """Serve until `stop`.
@@ -104,7 +103,7 @@ class App:
 
     async def _serve(self, state: recovery.State, journal_disk: Disk, disk: Disk) -> None:
         mqtt, settings = self._config.mqtt, self._config.state
-        filters = (*self._router.filters, commands.topic_filter(mqtt.prefix))
+        filters = self._filters(self._intake)
         birth, will = (
             outcomes.status(mqtt.prefix, word, version=__version__, time=time.time()) for word in ("online", "offline")
         )
@@ -123,7 +122,7 @@ class App:
             state.journal,
             journal_disk,
             link,
-            Pace(settings.commit_ms / 1000.0, settings.commit_frames, mqtt.inbox_messages),
+            pace := Pace(settings.commit_ms / 1000.0, settings.commit_frames, mqtt.inbox_messages),
             position=state.position,
             published=state.published,
             marks=state.marks,
@@ -168,6 +167,9 @@ class App:
         if state.saved is None or state.refitted:
             # the journal from here on needs these settings to be applied again, so they are kept first
             await self._checkpointer.begin_anew()
+        parts = Parts(link, pace, self._checkpointer, budget, self._sampler, self._workers, self._filters, self._read)
+        if self._file is not None:
+            self._reloader = Reloader(self._file, self._config, parts, self._manager, self._reload)
         async with asyncio.TaskGroup() as tasks:
             linked = tasks.create_task(link.run(), name="link")
             keeping = tasks.create_task(self._keeper.run(), name="keeper")
@@ -176,12 +178,13 @@ class App:
             archiving = tasks.create_task(archivist.run(self._stop), name="archivist")
             intake = tasks.create_task(self._take_in(), name="intake")
             stop = tasks.create_task(self._stop.wait(), name="stop")
+            reloading = tasks.create_task(self._keep_config(), name="reload")
             self.started.set()
             work = list(self._workers.values())
             telling = tasks.create_task(self._manager.run(self._stop, work, self._describe), name="systemd")
             groups = ",".join(self._workers)
             log.info("action=started version=%s http_port=%d groups=%s", __version__, self.http_port, groups)
-            all_tasks = {linked, keeping, saving, archiving, intake, stop, telling, *working}
+            all_tasks = {linked, keeping, saving, archiving, intake, stop, reloading, telling, *working}
             ended, _ = await asyncio.wait(all_tasks, return_when=asyncio.FIRST_COMPLETED)
             if not self._stop.is_set():
                 names = ", ".join(task.get_name() for task in ended)
@@ -212,6 +215,15 @@ class App:
             for message in messages:
                 await self._take(message)
 
+    async def _keep_config(self) -> None:
+        await (self._stop.wait() if self._reloader is None else self._reloader.run(self._stop))
+
+    def _filters(self, intake: Intake) -> list[str]:
+        return [*intake.filters, commands.topic_filter(self._config.mqtt.prefix)]
+
+    def _read(self, intake: Intake) -> None:
+        self._intake = intake
+
     def _unsent_incidents(self) -> list[Message]:
         """Incidents that nobody was told of: the last run's, as long as there was no broker, and this one's."""
         return [again for again in self._again if again.kind == "incident"] + self._link.unsent_incidents()
@@ -226,19 +238,17 @@ class App:
             else:
                 self._link.done(message.ticket)
             return
-        route = self._router.match(message.topic)
-        if route is None:
+        found = self._intake.understand(message.topic, message.payload)
+        if found is None:
             self._refuse("bad_topic", message)
             self._link.done(message.ticket)
             return
-        source = self._config.source[route.source_index]
-        decoded = self._decoders[route.source_index].decode(message.payload, route.stream, route.channel)
-        for reason in decoded.refused:
+        for reason in found.decoded.refused:
             self._refuse(reason, message)
-        if decoded.readings:
-            worker = self._workers[source.group]
-            joined = route.channel is not None
-            await worker.take(decoded.readings, source, joined=joined, arrival=message.arrival, ticket=message.ticket)
+        if readings := found.decoded.readings:
+            await self._workers[found.source.group].take(
+                readings, found.source, joined=found.joined, arrival=message.arrival, ticket=message.ticket
+            )
         else:
             self._link.done(message.ticket)
 
@@ -259,7 +269,7 @@ class App:
             self._refuse("bad_command", message)
             answer = commands.reply(False, str(error), request)
         to = message.response_topic
-        if to is not None and self._router.match(to) is None:  # an answer must not come back as somebody's reading
+        if to is not None and not self._intake.reads(to):  # an answer must not come back as somebody's reading
             self._link.publish(to, answer, qos=1, droppable=False, kind="reply", correlation=message.correlation)
 
     async def _carry_out(self, request: commands.Request) -> bytes:
@@ -293,7 +303,10 @@ class App:
             self._budget.spent(cpu_s)
 
     def _describe(self) -> str:
-        return "; ".join(self._unready()) or f"ready, {self._streams()} streams"
+        said = [*self._unready()] or [f"ready, {self._streams()} streams"]
+        if self._reloader is not None and self._reloader.refusal:
+            said.append(f"the config file is not in force: {self._reloader.refusal}")
+        return "; ".join(said)
 
     def _streams(self) -> int:
         return sum(worker.engine.known for worker in self._workers.values())

@@ -58,7 +58,7 @@ class Checkpointer:
 
     Args:
         folder: of the state.
-        settings: what a checkpoint may cost.
+        settings: what a checkpoint may cost; may be set anew at any time, as the filters may.
         engines: by group.
         keeper: numbers the records.
         residencies: of the same groups; nothing is marked while a row is on its way to the disk.
@@ -92,7 +92,7 @@ class Checkpointer:
         settle: Callable[[], Awaitable[bool]] | None = None,
     ) -> None:
         self._folder = folder
-        self._settings = settings
+        self.settings = settings
         self._engines = engines
         self._keeper = keeper
         self._residencies = residencies
@@ -101,7 +101,7 @@ class Checkpointer:
         self._journal_disk = journal_disk
         self._disk = disk
         self._unsent = unsent
-        self._filters = list(filters)
+        self.filters = filters
         self._replay_s = replay_s
         self._settle = settle
         self._lock = asyncio.Lock()
@@ -110,7 +110,7 @@ class Checkpointer:
         self._bytes = 0  # of the newest checkpoint
         self._journaled = 0  # bytes noted when it was marked
         self._replayed_s = 0.0
-        self._next = time.monotonic() + settings.checkpoint_s
+        self._written = time.monotonic()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Write a checkpoint whenever it is due, until stopped."""
@@ -125,9 +125,9 @@ class Checkpointer:
     def due(self) -> bool:
         """Whether the journal has outgrown the checkpoint or would take too long to replay; without one, the clock."""
         if self._journal is None:
-            return time.monotonic() >= self._next
+            return time.monotonic() - self._written >= self.settings.checkpoint_s
         grown = self._keeper.noted_bytes - self._journaled >= max(self._bytes, LEAST_BYTES)
-        return grown or self._replay_s() - self._replayed_s >= self._settings.recovery_s
+        return grown or self._replay_s() - self._replayed_s >= self.settings.recovery_s
 
     async def save(self) -> bool:
         """Write a checkpoint if anything happened since the last; false if it can't be written."""
@@ -153,6 +153,7 @@ class Checkpointer:
                 await still.enter_async_context(residency.lock)
             begun = time.perf_counter()
             snapshots = {name: engine.snapshot() for name, engine in self._engines.items()}
+            told = {name: msgspec.to_builtins(engine.settings) for name, engine in self._engines.items()}
         position, journaled, replayed_s = self._keeper.position, self._keeper.noted_bytes, self._replay_s()
         marks = list(self._keeper.marks)
         unsent = [*self._unsent(), *self._keeper.unpublished()]
@@ -174,8 +175,8 @@ class Checkpointer:
         }
         meta = {
             "groups": {name: snapshot.meta for name, snapshot in snapshots.items()},
-            "settings": {name: msgspec.to_builtins(engine.settings) for name, engine in self._engines.items()},
-            "filters": self._filters,
+            "settings": told,  # of the moment that was marked: they may change while the state is copied
+            "filters": list(self.filters),
             "marks": [list(mark) for mark in marks],
             "unsent": [[m.topic, m.payload.decode(), m.retain, m.qos] for m in unsent],
         }
@@ -190,7 +191,7 @@ class Checkpointer:
             return False
         before, self.saved, self.failing = self.saved, position, ""
         self._journaled, self._replayed_s = journaled, replayed_s
-        self._next = time.monotonic() + self._settings.checkpoint_s
+        self._written = time.monotonic()
         metrics.checkpoints.labels("written").inc()
         metrics.checkpoint_time.set_to_current_time()
         metrics.checkpoint_bytes.set(self._bytes)
@@ -212,4 +213,4 @@ class Checkpointer:
 
     def _write(self, state: Checkpoint) -> int:
         """Bytes of the file that now holds the state."""
-        return checkpoint.save(self._folder, state, self._settings.keep, created=time.time()).stat().st_size
+        return checkpoint.save(self._folder, state, self.settings.keep, created=time.time()).stat().st_size

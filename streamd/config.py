@@ -15,6 +15,7 @@ from msgspec import Meta, inspect
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]  # TOML knows inf; no setting of ours does
 Share = Annotated[float, Meta(gt=0, lt=1)]
+Bound = Annotated[float, Meta(ge=-1e100, le=1e100)]
 NotNegative = Annotated[float, Meta(ge=0, le=1e100)]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$")]
@@ -94,8 +95,8 @@ class Alarm(Section, frozen=True):
 
 
 class Channel(Section, frozen=True):
-    low: float | None = None  # the channel's declared range: no forecast reaches beyond it, a value there is strange
-    high: float | None = None
+    low: Bound | None = None  # the channel's declared range: no forecast reaches beyond it, a value there is strange
+    high: Bound | None = None
     wrap: Positive | None = None  # the channel is an angle that begins anew after so much, such as 360
     direction: Literal["both", "up", "down"] = "both"  # which way a deviation has to go to matter
     least: NotNegative = 0.0  # smallest deviation that matters, in the channel's unit
@@ -182,13 +183,13 @@ def parse(text: str, path: Path) -> Config:
     """The settings in TOML text; `path` is where it stands, for messages and relative paths."""
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits, and what is nested too deep
         raise ConfigError(f"{path}: not TOML: {error}") from error
     try:
         config = msgspec.convert(document, Config)
     except msgspec.ValidationError as error:
         raise ConfigError(f"{path}: {_explain(str(error), document)}") from error
-    _check_relations(config, path)
+    check_relations(config, path)
     return _absolute(config, path.resolve().parent)
 
 
@@ -287,7 +288,7 @@ def _shown(key: str, value: object) -> str:
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
-def _check_relations(config: Config, path: Path) -> None:
+def check_relations(config: Config, path: Path) -> None:
     """What no single value shows."""
     sources = {source.group for source in config.source}
     for name, group in config.group.items():

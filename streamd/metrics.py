@@ -22,6 +22,23 @@ dropped = Counter("streamd_dropped", "What was given up, by queue and reason.", 
 
 commands = Counter("streamd_commands", "Commands carried out.", ["verb"], registry=registry)
 
+# --- config ---
+config_reloads = Counter(
+    "streamd_config_reloads",
+    "Times that the config file was read anew, by what came of it.",
+    ["result"],
+    registry=registry,
+)
+config_last_reload_successful = Gauge(
+    "streamd_config_last_reload_successful",
+    "0 when the config file as it is now was refused, and the settings before are in force.",
+    registry=registry,
+)
+config_last_reload_successful.set(1)
+config_keys_waiting = Gauge(
+    "streamd_config_keys_waiting", "Keys of the config file that take a restart to be in force.", registry=registry
+)
+
 # --- queues ---
 queue_length = Gauge("streamd_queue_length", "Items waiting.", ["queue"], registry=registry)
 batch_size = Histogram(

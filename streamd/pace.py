@@ -45,6 +45,10 @@ class Pace:
         self._commit: _Commit | None = None  # the last one, while its answer may still come
         self._stalls: list[int] = []  # messages that waited at timed commits which ended a stall
 
+    def configure(self, commit_s: float, commit_frames: int) -> None:
+        """Other limits from now on; a wait under way ends as it would have."""
+        self._commit_s, self._commit_frames = commit_s, commit_frames
+
     def noted(self, frames: int, now: float) -> None:
         """A record of so many frames waits for its commit."""
         self._frames += frames

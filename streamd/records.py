@@ -90,6 +90,12 @@ class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
     incident: str
 
 
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """The group's settings are others from here on; only such as can be changed while it runs, see `live`."""
+
+    settings: dict[str, Any]  # all of the group's, as plain values
+
+
 class Marks(msgspec.Struct, frozen=True, tag="marks"):
     """Messages that are dealt with, and may come again all the same: [packet id, checksum] each. Moves no engine.
 
@@ -99,7 +105,7 @@ class Marks(msgspec.Struct, frozen=True, tag="marks"):
     messages: tuple[tuple[int, int], ...]
 
 
-Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch | Silent | Teach | Withdraw
+Command: TypeAlias = Widen | Reset | Freeze | Thaw | Stretch | Silent | Teach | Withdraw | Configure
 Record: TypeAlias = Batch | Command | Marks  # what the journal holds
 
 

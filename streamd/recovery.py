@@ -61,7 +61,7 @@ class State:
     again: list[Message] = field(default_factory=list)  # to be published first: what may not have gone out
     marks: list[Mark] = field(default_factory=list)  # of messages that the broker may send again
     unarchived: list[tuple[str, archivist.Concern]] = field(default_factory=list)  # what the archive did not take yet
-    refitted: bool = False  # settings have changed: the journal can't be applied to these engines
+    refitted: bool = False  # settings have changed, or a group is new: the journal can't be applied to these engines
 
     def close(self) -> None:
         """End the use of the files; on the thread that opened them."""
@@ -114,6 +114,8 @@ async def recover(config: Config, thread: TrainingThread[Job, Candidate], disk: 
         await _apply_journal(state, state.journal, disk, stop, prefix=config.mqtt.prefix)
     if not stop.is_set():
         _fit(state, config.groups(), disk)
+        # the settings that a group begins with are in no record of the journal, so they have to be in a checkpoint
+        state.refitted |= kept is not None and not engines.keys() <= kept.meta["groups"].keys()
     return state
 
 
@@ -284,6 +286,7 @@ async def replay(
             await residency.bring(named(record))
             refused = engine.refusal(record)
             effect = engine.command(record)
+            residency.limit = engine.settings.max_resident_streams
             if entry.position > published:
                 messages += outcomes.encode_silence(prefix, entry.group, effect.incidents)
             if archivist.concerns(effect):

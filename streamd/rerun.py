@@ -97,7 +97,7 @@ def rerun(folder: Path, on_share: Callable[[float], None] = lambda _share: None)
             kept = _Side(end, past, scratch / "kept.sqlite")
             stack.callback(kept.spill.close)
             for name in end.meta["groups"]:
-                # a group that is new since then began with its settings, and settings do not change within a journal
+                # a group that the first lacks has no records between the two: a checkpoint comes before its first one
                 replayed.add(name, begin if name in begin.meta["groups"] else end)
                 kept.add(name, end)
             return asyncio.run(_compare(journal, replayed, kept, on_share))

@@ -49,7 +49,7 @@ class Residency:
         self._engine = engine
         self._spill = spill
         self._disk = disk
-        self._limit = limit
+        self.limit = limit
 
     async def bring(self, streams: Iterable[str]) -> None:
         """Make sure that those of the streams that were ever seen are in memory.
@@ -72,10 +72,10 @@ class Residency:
             position: of the last record applied.
         """
         engine = self._engine
-        if engine.resident <= self._limit:
+        if engine.resident <= self.limit:
             return []
         async with self.lock:
-            items = engine.spill(engine.resident - int(self._limit * (1.0 - ROOM)))
+            items = engine.spill(engine.resident - int(self.limit * (1.0 - ROOM)))
             versions = [(self._key(stream), position, row) for stream, row in items]
             try:
                 await self._disk(lambda: self._spill.put(versions))

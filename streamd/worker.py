@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from streamd import metrics
-from streamd.config import Source
+from streamd.config import Group, Source
 from streamd.edge.budget import Budget
 from streamd.edge.training import Client
 from streamd.engine.align import Align, Work
@@ -20,7 +22,19 @@ from streamd.engine.engine import Engine
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
-from streamd.records import Batch, Command, Effect, Incident, Outcome, Reading, Record, Silent, Stretch, named
+from streamd.records import (
+    Batch,
+    Command,
+    Configure,
+    Effect,
+    Incident,
+    Outcome,
+    Reading,
+    Record,
+    Silent,
+    Stretch,
+    named,
+)
 from streamd.residency import Residency
 from streamd.watch import Watch
 from streamd.wire import outcomes
@@ -106,8 +120,8 @@ class Worker:
         self._residency = residency
         self._prefix = prefix
         self._kept = kept
-        self._series_left = stream_series
-        self._series: set[str] = set()
+        self._series_limit = stream_series
+        self._series: dict[str, None] = {}  # streams that have one, in order of their first
         self._names = outcomes.Names.of(engine.settings, TERMS, EXPERTS)
         self._warming: set[str] = set()  # streams, as of their last frame
         self._align = Align(engine.settings, engine.channels, engine.last_time, streams=engine.known)
@@ -169,6 +183,30 @@ class Worker:
         log.info("action=command group=%s command=%s said=%r", self.name, type(command).__name__.lower(), said)
         metrics.taught.labels(self.name).set(len(self.engine.feedback))
         return said
+
+    def configure(self, settings: Group) -> None:
+        """Go on with other settings from the next batch on.
+
+        Raises:
+            ValueError: they can't be changed while it runs; see `live`.
+        """
+        if settings == self.engine.settings:
+            return
+        command = Configure(msgspec.to_builtins(settings))
+        if refusal := self.engine.refusal(command):
+            raise ValueError(refusal)
+        self._carry_out(command)
+        self._names = outcomes.Names.of(settings, TERMS, EXPERTS)
+        self._align.settings = settings
+        self._residency.limit = settings.max_resident_streams
+        self._wake.set()
+
+    def show_series(self, limit: int) -> None:
+        """Let so many streams have a series of their own; the latest to get one lose it first."""
+        self._series_limit = limit
+        for stream in list(self._series)[limit:]:
+            del self._series[stream]
+            metrics.stream_score.remove(self.name, stream)
 
     async def taught(self) -> list[Taught]:
         """What people said of incidents, the latest last, by all commands so far."""
@@ -335,13 +373,12 @@ class Worker:
             metrics.training_steps.labels(name).inc(report.steps)
             metrics.training_loss.labels(name).set(report.loss)
             self._keep_within_budget()
-        if self._series or self._series_left:
+        if self._series_limit:
             for stream, score in zip(outcome.streams, outcome.score.tolist(), strict=True):
                 if stream not in self._series:
-                    if not self._series_left:
+                    if len(self._series) >= self._series_limit:
                         continue
-                    self._series_left -= 1
-                    self._series.add(stream)
+                    self._series[stream] = None
                 metrics.stream_score.labels(name, stream).set(score)
 
     def _count_incidents(self, incidents: Sequence[Incident]) -> None:

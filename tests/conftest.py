@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.broker.daemon import Bystander, Daemon
 from tests.broker.mosquitto import Mosquitto, MosquittoMissingError
 
 
@@ -27,3 +28,31 @@ def mosquitto(tmp_path: Path) -> Iterator[Callable[..., Mosquitto]]:
     yield start
     for broker in brokers:
         broker.stop()
+
+
+@pytest.fixture
+def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
+    """A real broker that lets everybody in."""
+    return mosquitto()
+
+
+@pytest.fixture
+def bystander(broker: Mosquitto) -> Iterator[Bystander]:
+    """Somebody on that broker."""
+    one = Bystander(broker.port)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def daemons(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
+    """A daemon that is not started, from its config: `daemons(config)`; with a folder's `name` or a `program`."""
+    made: list[Daemon] = []
+
+    def make(config: str, name: str = "daemon", **options: Any) -> Daemon:
+        made.append(Daemon(tmp_path / name, config, **options))
+        return made[-1]
+
+    yield make
+    for daemon in made:
+        daemon.end()

@@ -54,6 +54,7 @@ class StateFolder:
                 assert not isinstance(record, Marks)
                 await self.residency.bring(named(record))
                 self.engine.command(record)
+                self.residency.limit = self.engine.settings.max_resident_streams
             if self.position % room_every == 0:
                 await self.residency.make_room(self.position)
 

@@ -5,16 +5,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from streamd.checkpointer import LEAST_BYTES, Checkpointer
 from streamd.config import State
 from streamd.engine.engine import Engine
+from streamd.records import Configure
 from streamd.residency import Residency
 from streamd.store import checkpoint
 from streamd.wire.messages import Message
-from tests.engine.runs import Plant, bits, small_engine, state
+from tests.engine.runs import SETTINGS, Plant, bits, small_engine, state, with_training
 
 INCIDENT = Message("streamd/g/s/incident", b'{"id":"s-1"}', "incident", retain=True, qos=1)
 
@@ -124,6 +126,37 @@ def test_a_checkpoint_holds_the_state_at_its_mark_though_the_live_path_goes_on(t
     assert bits({key.removeprefix("g/"): np.asarray(array) for key, array in kept.arrays.items()}) == bits(arrays)
     assert kept.meta["filters"] == ["plant/+/telemetry"]
     assert kept.meta["marks"] == [[7, 99]]
+
+
+def test_settings_that_change_while_the_state_is_copied_are_not_those_of_the_checkpoint(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.apply(30)
+
+    async def body() -> None:
+        saving = asyncio.create_task(bench.checkpointer.save())
+        await asyncio.sleep(0)  # marked by now
+        bench.engine.command(Configure(msgspec.to_builtins(with_training(steps=7))))
+        assert await saving
+
+    asyncio.run(body())
+    assert bench.kept().meta["settings"]["g"]["training"]["steps"] == SETTINGS.training.steps
+    bench.apply(1)
+    assert bench.save()
+    assert bench.kept().meta["settings"]["g"]["training"]["steps"] == 7
+
+
+def test_other_settings_and_topics_hold_from_the_next_checkpoint_on(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, journal=False, checkpoint_s=1e9, keep=9)
+    bench.apply(3)
+    assert not bench.checkpointer.due()
+    bench.checkpointer.settings = State(checkpoint_s=1e-9, keep=1)
+    assert bench.checkpointer.due()
+    bench.checkpointer.filters = ["works/+"]
+    for _ in range(2):
+        bench.apply(1)
+        assert bench.save()
+    assert bench.kept().meta["filters"] == ["works/+"]
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 1
 
 
 def test_nothing_is_written_when_nothing_happened(tmp_path: Path) -> None:

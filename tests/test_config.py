@@ -137,6 +137,8 @@ def test_a_message_names_the_file_the_key_the_value_and_what_was_expected(text: 
         ("channel.a = {low = 2.0, high = 2.0}", "channel.a.low: expected less than high = 2.0, got 2.0"),
         ("channel.a = {wrap = 360.0, high = 90.0}", "channel.a.high: an angle's range follows from low and wrap"),
         ('channel.a = {direction = "left"}', 'channel.a.direction: expected one of "both", "down", "up", got "left"'),
+        ("channel.a = {low = -inf}", "channel.a.low: expected float >= -1e+100, got -inf"),
+        ("channel.a = {high = nan}", "channel.a.high: expected float >= -1e+100, got nan"),
         ("channel.a = {least = -1.0}", "channel.a.least: expected float >= 0.0, got -1.0"),
         ("channel.a = {least_relative = nan}", "channel.a.least_relative: expected float >= 0.0, got nan"),
         (
@@ -208,6 +210,45 @@ def test_what_is_not_toml_is_refused_with_its_line() -> None:
     message = refusal("[mqtt]\nport = = 1\n")
     assert message.startswith(f"{WHERE}: not TOML: ")
     assert "line 2" in message
+
+
+ODD = (
+    "1" * 30,
+    "1e400",
+    "-inf",
+    "nan",
+    "2020-01-01",
+    "[]",
+    "[1]",
+    "[[{}]]",
+    "{}",
+    '{"a.b" = 1}',
+    '{"[...]" = {}}',
+    '"\\u0000"',
+)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_whatever_stands_in_the_place_of_a_value_is_taken_or_refused_by_its_key(odd: str) -> None:
+    everything = re.sub(r"(?m)^# (?=\w+ = |\[)", "", (CONFIGS / "example.toml").read_text(encoding="utf-8"))
+    lines = re.sub(r"(?m)^wrap = .*$", "", everything).splitlines()
+    assert parse("\n".join(lines), WHERE).groups()
+    refused = []
+    for number, line in enumerate(lines):
+        if (setting := re.match(r"(\w+) = ", line)) is None:
+            continue
+        other = [*lines[:number], f"{setting[1]} = {odd}", *lines[number + 1 :]]
+        try:
+            parse("\n".join(other), WHERE)
+        except ConfigError as error:
+            refused.append((setting[1], str(error)))
+    assert len(refused) > 40
+    assert [key for key, said in refused if key not in said] == []
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 5000, "[mqtt]\nport = " + "9" * 5000], ids=["deep", "long"])
+def test_what_no_reader_of_toml_can_take_is_refused_like_the_rest(text: str) -> None:
+    assert refusal(text).startswith(f"{WHERE}: not TOML: ")
 
 
 def test_a_file_that_is_not_there_or_not_text_is_refused(tmp_path: Path) -> None:

@@ -177,3 +177,13 @@ def test_a_stall_that_a_commit_does_not_end_shows_nothing() -> None:
         commit(pace, 2.0 * n, 7)
         pace.arrived(2.0 * n + 2 * ANSWER_S)
     assert pace.window == SMALLEST_WINDOW
+
+
+def test_other_limits_hold_for_what_waits_already() -> None:
+    pace = make()
+    pace.noted(3, 0.0)
+    assert pace.due_s(0.0, 0, False) == COMMIT_S
+    pace.configure(COMMIT_S / 4, 1000)
+    assert pace.due_s(0.0, 0, False) == COMMIT_S / 4
+    pace.configure(COMMIT_S, 3)
+    assert pace.due_s(0.0, 0, False) == 0.0

@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 import msgspec
 import pytest
 
-from streamd.config import Config, ConfigError, Group, Source, State
+from streamd.config import Alarm, Config, ConfigError, Group, Source, State
 from streamd.edge.disk import Disk
 from streamd.edge.training import TrainingThread
 from streamd.model.training import Candidate, Job, train
-from streamd.records import Effect, Marks, Silent
+from streamd.records import Configure, Effect, Marks, Silent
 from streamd.recovery import State as Found
 from streamd.recovery import recover, unsent
 from streamd.store import codec, folders
@@ -23,7 +23,7 @@ from streamd.store.checkpoint import Checkpoint
 from streamd.store.journal import Entry
 from streamd.store.spill import Spill
 from tests import incidents
-from tests.engine.runs import SETTINGS, Plant, bits, small_engine, state
+from tests.engine.runs import SETTINGS, Plant, bits, small_engine, state, with_training
 from tests.state_folder import StateFolder, flip
 
 Bits: TypeAlias = dict[str, tuple[str, tuple[int, ...], bytes]]
@@ -186,6 +186,56 @@ def test_changed_settings_are_fitted_after_the_journal_was_applied_with_those_of
     assert found.refitted
     assert meta["frames"] == before["frames"]
     assert found.engines["pumps"].settings == more
+
+
+OTHER = msgspec.structs.replace(
+    with_training(learning_rate=0.01, every_frames=2), alarm=Alarm(per_week=9.0), max_resident_streams=4000
+)
+
+
+@pytest.mark.parametrize("at", [0, 1, 7, 25])
+def test_settings_that_were_changed_while_it_ran_hold_from_their_place_in_the_journal_on(
+    tmp_path: Path, at: int
+) -> None:
+    plant = Plant(1)
+    daemon = StateFolder(tmp_path)
+    daemon.apply(plant.batches(40))
+    daemon.checkpoint()
+    daemon.apply([*plant.batches(at), Configure(msgspec.to_builtins(OTHER)), *plant.batches(25 - at)])
+    arrays, meta = state(daemon.engine)
+    daemon.close()
+    found_arrays, found_meta, found = recovered(tmp_path, OTHER)
+    assert (found_meta, found.position) == (meta, 66)
+    assert found_arrays == bits(arrays)
+    assert not found.refitted, "they are those of the config"
+    assert found.residencies["pumps"].limit == 4000
+    unmoved = StateFolder(tmp_path / "unmoved")
+    plant = Plant(1)
+    unmoved.apply(plant.batches(65))
+    assert (bits(state(unmoved.engine)[0]) != found_arrays) == (at < 25), "they make a difference to what follows"
+    unmoved.close()
+
+
+def test_a_config_that_was_not_taken_over_before_the_end_is_fitted_after_the_journal(tmp_path: Path) -> None:
+    plant = Plant(1)
+    daemon = StateFolder(tmp_path)
+    daemon.apply([*plant.batches(20), Configure(msgspec.to_builtins(OTHER)), *plant.batches(20)])
+    _, meta = state(daemon.engine)
+    daemon.close()
+    _, found_meta, found = recovered(tmp_path, SETTINGS)
+    assert found.refitted
+    assert found_meta == meta
+    assert found.engines["pumps"].settings == SETTINGS
+
+
+def test_a_group_that_is_new_asks_for_a_checkpoint_of_the_settings_that_it_begins_with(tmp_path: Path) -> None:
+    fans = StateFolder(tmp_path, group="fans")
+    fans.apply(Plant(1).batches(3))
+    fans.checkpoint()
+    fans.close()
+    _, meta, found = recovered(tmp_path)
+    assert meta["frames"] == 0
+    assert found.refitted
 
 
 def test_a_stop_during_recovery_leaves_the_folder_as_it_was(tmp_path: Path) -> None:

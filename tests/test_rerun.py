@@ -8,11 +8,11 @@ import msgspec
 import pytest
 
 from streamd import rerun as module
-from streamd.records import Array, Freeze, Reset, Silent, Stretch, Thaw
+from streamd.records import Array, Configure, Freeze, Reset, Silent, Stretch, Thaw
 from streamd.rerun import Comparison, RerunError, rerun
 from streamd.store import checkpoint, folders, lock
 from streamd.store.checkpoint import Checkpoint
-from tests.engine.runs import SETTINGS, Plant
+from tests.engine.runs import SETTINGS, Plant, with_training
 from tests.state_folder import StateFolder, everything, flip
 
 FEW = msgspec.structs.replace(SETTINGS, max_resident_streams=4)
@@ -67,6 +67,19 @@ def test_a_silence_told_of_streams_on_the_disk_is_the_same_again(state: StateFol
     assert state.engine.silence.silent.any()
     found = rerun(state.folder)
     assert (found.end, found.records, found.findings) == (88, 48, ())
+
+
+def test_settings_that_were_changed_in_between_are_the_same_again(state: StateFolder) -> None:
+    late = Plant(seed=4)
+    for _ in range(200):
+        late.batch()
+    fewer = msgspec.structs.replace(with_training(learning_rate=0.01), max_resident_streams=2)
+    state.apply([Configure(msgspec.to_builtins(fewer)), *late.batches(30)])
+    state.checkpoint()
+    assert state.engine.settings == fewer
+    assert state.engine.resident <= 4
+    found = rerun(state.folder)
+    assert (found.begin, found.end, found.findings) == (40, 118, ())
 
 
 def test_records_beyond_the_newest_checkpoint_are_not_applied(state: StateFolder) -> None:

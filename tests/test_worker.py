@@ -11,17 +11,18 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pytest
 from msgspec.structs import replace
 
 from streamd import metrics
-from streamd.config import Group, Network, Source, Training
+from streamd.config import Alarm, Group, Network, Source, Training
 from streamd.edge.budget import Budget
 from streamd.engine.align import _Lane
 from streamd.engine.engine import Engine
 from streamd.model.training import Candidate, Job, train
-from streamd.records import Batch, Freeze, Incident, Outcome, Reading, Record, Reset, Silent, Stretch, Widen
+from streamd.records import Batch, Configure, Freeze, Incident, Outcome, Reading, Record, Reset, Silent, Stretch, Widen
 from streamd.residency import Residency
 from streamd.wire.messages import Message
 from streamd.worker import LATE_S, LOOK_S, Worker
@@ -778,6 +779,85 @@ def test_incidents_are_counted_as_they_come_and_go_and_over_a_restart() -> None:
         restarted.engine.load_state_dict(*bench.engine.state_dict())
         restarted.work()
         assert count("incidents_open") == count("streams") == 1
+
+    run(body())
+
+
+def shown(*streams: str) -> list[bool]:
+    labels = [{"group": GROUP, "stream": stream} for stream in streams]
+    return [metrics.registry.get_sample_value("streamd_stream_score", one) is not None for one in labels]
+
+
+def test_series_come_and_go_with_their_limit() -> None:
+    streams = [f"limited-{n}" for n in range(4)]
+
+    async def body() -> None:
+        bench = Bench()
+        seen = []
+        async with bench.running():
+            for n, limit in enumerate((0, 3, 1, 2)):
+                bench.worker.show_series(limit)
+                left = shown(*streams)
+                await bench.take(n, *(reading(n, stream) for stream in streams))
+                await bench.outlet.until(lambda n=n: n in bench.outlet.let_go)
+                seen.append((left.count(True), shown(*streams)))
+        assert seen == [
+            (0, [False] * 4),
+            (0, [True, True, True, False]),
+            (1, [True, False, False, False]),
+            (1, [True, True, False, False]),
+        ]
+
+    run(body())
+
+
+# --- other settings ---
+
+
+def test_other_settings_are_noted_between_two_batches_and_hold_for_what_comes_then() -> None:
+    async def body() -> None:
+        bench = Bench()
+        other = replace(SETTINGS, alarm=Alarm(per_week=9.0), max_batch=1, expert_weights=True, max_resident_streams=2)
+        async with bench.running():
+            await bench.take(0, reading(0), reading(0, "p2"))
+            await bench.outlet.until(lambda: bench.outlet.let_go == [0])
+            bench.worker.configure(other)
+            bench.worker.configure(other)  # nothing new
+            await bench.take(1, reading(1), reading(1, "p2"))
+            await bench.take(2, reading(1, "p3"), reading(2))
+        records = bench.outlet.records
+        kinds = ["batch" if isinstance(record, Batch) else record for record in records]
+        assert kinds[:2] == ["batch", Configure(msgspec.to_builtins(other))]
+        assert kinds[2:] == ["batch"] * 4
+        assert [len(record) for record in records if isinstance(record, Batch)] == [2, 1, 1, 1, 1]
+        scores = bench.outlet.published("score")
+        assert ["weights" in one for one in scores] == [False, False, True, True, True, True]
+        assert bench.engine.settings == other
+        assert bench.engine.resident <= 2
+
+    run(body())
+
+
+def test_readings_that_wait_for_their_turn_are_applied_behind_other_settings() -> None:
+    async def body() -> None:
+        bench = Bench()
+        await bench.take(0, *(reading(n) for n in range(3)))
+        bench.worker.configure(replace(SETTINGS, alarm=Alarm(per_week=9.0)))
+        async with bench.running():
+            pass
+        assert [type(record) for record in bench.outlet.records] == [Configure, Batch, Batch, Batch]
+        assert bench.outlet.let_go == [0]
+
+    run(body())
+
+
+def test_settings_that_can_not_be_changed_are_refused_and_nothing_is_noted() -> None:
+    async def body() -> None:
+        bench = Bench()
+        with pytest.raises(ValueError, match="horizon_steps"):
+            bench.worker.configure(replace(SETTINGS, horizon_steps=3))
+        assert bench.outlet.records == []
+        assert bench.engine.settings == SETTINGS
 
     run(body())
 

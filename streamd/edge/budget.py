@@ -37,6 +37,10 @@ class Budget:
         self._samples: deque[tuple[float, float]] = deque()  # (time, spent until then), the window's
         self._quiet_since: float | None = None
 
+    def set_share(self, share: float) -> None:
+        """Keep within another share from now on."""
+        self._share = share
+
     @property
     def current(self) -> float:
         """The factor in force, 1 at least."""

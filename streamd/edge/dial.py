@@ -125,6 +125,24 @@ def _client(settings: config.Mqtt, version: Version, will: Will) -> Client:
     return client
 
 
+def check(settings: config.Mqtt) -> None:
+    """Whether password and certificates can be had; nothing is dialled.
+
+    Raises:
+        ConfigError: they can't; the text names the key.
+    """
+    try:
+        if settings.password_file is not None:
+            config.read_secret(settings.password_file)
+    except config.ConfigError as error:
+        raise config.ConfigError(f"mqtt.password_file: {error}") from error
+    try:
+        if settings.tls is not None:
+            tls.context(settings.tls)
+    except ConnectError as error:
+        raise config.ConfigError(f"mqtt.tls: certificates can't be used: {error}") from error
+
+
 def _discard(attempt: asyncio.Future[Client]) -> None:
     """Close what a late attempt opened; also its error, which nobody waits for, is taken from it."""
     if not attempt.cancelled() and attempt.exception() is None:

@@ -94,6 +94,10 @@ class Sampler:
         self._clock = clock
         self._last: dict[str, tuple[float, int]] = {}  # reason -> time of its last line, number kept back since
 
+    def set_period(self, period_s: float) -> None:
+        """Another period from now on."""
+        self._period_s = period_s
+
     def note(self, reason: str, topic: str, payload_head: bytes) -> None:
         """A message was refused; `reason` is of a closed set, the rest may be anything."""
         now = self._clock()

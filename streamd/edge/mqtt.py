@@ -42,6 +42,14 @@ __all__ = ["Incoming", "Kind", "Link"]
 log = logging.getLogger("streamd.mqtt")
 
 
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """Settings that no broker has taken us in with."""
+
+    former: config.Mqtt
+    refused: Callable[[config.Mqtt, str], None]
+
+
 @dataclass(slots=True)
 class _Fence:
     """A question to the broker whether it has what was published."""
@@ -87,11 +95,8 @@ class Link:
         self._will = Will(status_topic, will)
         self._session_lost = session_lost
         self._birth = Outgoing(status_topic, birth, qos=1, retain=True, droppable=False, kind="status")
-        self._backoff = Backoff(
-            settings.reconnect_min_s,
-            settings.reconnect_max_s,
-            random or Random(),  # noqa: S311 - spreads reconnects, guards nothing
-        )
+        self._random = random or Random()  # noqa: S311 - spreads reconnects, guards nothing
+        self._backoff = Backoff(settings.reconnect_min_s, settings.reconnect_max_s, self._random)
         self._receiver = Receiver(settings.inbox_messages, settings.max_payload_bytes)
         self._receiver.recall.restore(marks)
         self._sender = Sender(settings.outbox_messages)
@@ -101,6 +106,8 @@ class Link:
         self._refused: dict[str, str] = {}  # filter -> why this connection does not get it
         self._ask_again: asyncio.TimerHandle | None = None
         self._failure = ""  # of the last connection or attempt, and what to do about it
+        self._dialled = settings  # of the newest attempt
+        self._trial: _Trial | None = None
         self._connection: Connection | None = None
         self._welcome: Welcome | None = None  # of the connection that is up
         self._since = 0.0  # loop time
@@ -111,6 +118,7 @@ class Link:
         self._arrived = asyncio.Event()  # something changed for `receive`
         self._sent = asyncio.Event()  # something changed for `close`
         self._closed: asyncio.Future[None] = self._loop.create_future()
+        self._changed: asyncio.Future[None] = self._loop.create_future()  # nothing is to be waited for any more
         metrics.queue_length.labels("inbox").set_function(lambda: self._receiver.waiting)
         metrics.queue_length.labels("outbox").set_function(lambda: self._sender.waiting)
 
@@ -183,7 +191,10 @@ class Link:
         while not self._closed.done():
             pause_s = await self._connect_once()
             if not self._closed.done():
-                await asyncio.wait({self._closed}, timeout=pause_s)
+                sooner = {self._closed, self._changed}
+                await asyncio.wait(sooner, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
+            if self._changed.done():
+                self._changed = self._loop.create_future()
 
     async def receive(self) -> list[Incoming]:
         """All that has arrived, in order; waits until there is something.
@@ -250,6 +261,41 @@ class Link:
             kind=message.kind,
         )
 
+    def want(self, filters: Sequence[str]) -> None:
+        """Other topics from now on: those that are new are subscribed to, those that are gone given up."""
+        gone = [name for name in self._filters if name not in filters]
+        new = [name for name in dict.fromkeys(filters) if name not in self._filters]
+        self._filters = list(dict.fromkeys(filters))
+        self._obsolete = [name for name in (*self._obsolete, *gone) if name not in self._filters]
+        self._granted.difference_update(gone)
+        self._refused = {name: why for name, why in self._refused.items() if name not in gone}
+        if self.connected:
+            if gone:
+                self._open.unsubscribe(gone)
+            if new:
+                self._asked[self._open.subscribe(new)] = new
+            self._open.wake()
+
+    def change(self, settings: config.Mqtt, refused: Callable[[config.Mqtt, str], None]) -> None:
+        """Connect anew with other settings; the broker and its session stay the same.
+
+        Args:
+            settings: as those before but for the login, TLS, the protocol and times.
+            refused: told the settings before and the reason when the broker does not take us in with these; those
+                before are in force again then.
+        """
+        self._trial = _Trial(self._settings if self._trial is None else self._trial.former, refused)
+        self._use(settings)
+        if self._connection is not None:
+            self._connection.disconnect()
+
+    def _use(self, settings: config.Mqtt) -> None:
+        self._settings = settings
+        self._backoff = Backoff(settings.reconnect_min_s, settings.reconnect_max_s, self._random)
+        self._five_refused = self._fall_back = False
+        if not self._changed.done():
+            self._changed.set_result(None)
+
     def stop_receiving(self) -> None:
         """Take nothing in any more; QoS-1 messages that still come stay with the broker for the next run."""
         self._receiving = False
@@ -293,9 +339,10 @@ class Link:
     async def _connect_once(self) -> float:
         """One connection from the first attempt to its end; gives the time to wait before the next, s."""
         version = self._version()
+        self._dialled = settings = self._settings
         try:
-            client = await dial(self._settings, version, self._will, self._closed)
-            self._connection = Connection(client, self, self._settings.tls)
+            client = await dial(settings, version, self._will, self._closed)
+            self._connection = Connection(client, self, settings.tls)
             reason = await self._connection.run()
         except ConnectError as error:
             return self._after_failure(error, version)
@@ -317,6 +364,8 @@ class Link:
         if self._closed.done():
             return 0.0
         metrics.broker_connects.labels(error.result).inc()
+        if self._dialled is not self._settings:
+            return 0.0  # they were changed meanwhile
         falls_back = self._settings.protocol == "auto" and version == "5" and error.result in ("protocol", "closed")
         if falls_back:
             log.warning("action=fall_back protocol=3.1.1 reason=%r", str(error))
@@ -324,6 +373,11 @@ class Link:
             self._fall_back = True
             return 0.0
         final = error.result in ("refused", "protocol", "secret")
+        if self._trial is not None and (final or error.result in ("tls", "server_certificate", "client_certificate")):
+            trial, self._trial = self._trial, None
+            self._use(trial.former)
+            trial.refused(trial.former, str(error))
+            return 0.0
         pause_s = self._backoff.longest_s() if final else self._backoff.next_s()
         advice = advise(error, self._settings)
         self._failure = f"{error}; {advice}"
@@ -363,6 +417,10 @@ class Link:
         self._since = self._loop.time()
         metrics.broker_connected.set(1)
         metrics.broker_connects.labels("ok").inc()
+        if self._dialled is self._settings:
+            self._trial = None
+        else:  # they were changed while this connection was on its way
+            self._open.disconnect()
         again = 0
         if welcome.session_present:
             again = self._receiver.resumed()

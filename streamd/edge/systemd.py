@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -46,6 +47,14 @@ class ServiceManager:
         if text != self._told:
             self._told = text
             self._send("STATUS=" + " ".join(text.split()))
+
+    def reloading(self) -> None:
+        """Say that the config is being read anew; `reloaded` has to follow."""
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reloaded(self) -> None:
+        """Say that it is done, whatever came of it."""
+        self._send("READY=1")
 
     async def run(self, stop: asyncio.Event, work: Sequence[Work], describe: Callable[[], str]) -> None:
         """Say that we are ready, then at each half of the watchdog's time how it goes, until `stop`.

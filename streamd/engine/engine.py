@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
+from streamd import live
 from streamd.config import Group
 from streamd.engine import passage
 from streamd.engine.learner import Trainer
@@ -23,6 +25,7 @@ from streamd.records import (
     Array,
     Batch,
     Command,
+    Configure,
     Effect,
     Freeze,
     Incident,
@@ -48,7 +51,6 @@ class Engine:
     def __init__(self, settings: Group, trainer: Trainer) -> None:
         network.use_one_thread()
         network.make_do_without_new_code()
-        self.settings = settings
         self.state = state = State(settings, trainer)
         # for whoever asks what the engine knows
         self.slots, self.timing, self.recent, self.scale = state.slots, state.timing, state.recent, state.scale
@@ -56,6 +58,11 @@ class Engine:
         self.judge, self.silence, self.incidents = state.judge, state.silence, state.incidents
         self.drift, self.paths, self.past = state.drift, state.paths, state.past
         self.memory, self.learner, self.feedback = state.memory, state.learner, state.feedback
+
+    @property
+    def settings(self) -> Group:
+        """Those in force."""
+        return self.state.settings
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -120,6 +127,9 @@ class Engine:
                 return self.feedback.refusal(incident)
             case Withdraw(incident):
                 return self.feedback.refusal(incident, taught=True)
+            case Configure(settings):
+                if keys := live.fixed(self.settings, msgspec.convert(settings, Group)):
+                    return f"{', '.join(keys)} can't be changed while it runs"
         return ""
 
     def command(self, command: Command) -> Effect:
@@ -148,6 +158,8 @@ class Engine:
                     return Effect(said=f"{forgotten}, the oldest that was taught, is withdrawn for it")
             case Withdraw(incident):
                 self.feedback.withdraw(incident)
+            case Configure(settings) if not self.refusal(command):
+                self.state.configure(msgspec.convert(settings, Group))
         return Effect()
 
     def apply(self, batch: Batch) -> Outcome:

@@ -95,6 +95,10 @@ class Learner:
         self.frozen = True
         self._job = None
 
+    def configure(self, settings: Training) -> None:
+        """Other settings for the jobs to come; the one under way is carried out with those that it was begun with."""
+        self._settings = settings
+
     def install(self) -> Report:
         """Take the candidate over if it is not worse than the weights in use; drop it otherwise."""
         candidate = self._trainer.result()
@@ -147,6 +151,7 @@ class Learner:
             "random": self._random.bit_generator.state,
             "optimizer_step": self._optimizer.step,
             "job_batches": None if self._job is None else len(self._job.batches),
+            "job_rates": None if self._job is None else [self._job.learning_rate, self._job.clip_norm],
             **{key: getattr(self, key) for key in NUMBERS},
         }
         return arrays, meta
@@ -176,10 +181,14 @@ class Learner:
                 Windows(**{key: arrays[f"job.{number}.{key}"] for key in WINDOW_ARRAYS})
                 for number in range(meta["job_batches"] + 1)
             )
-            self._submit(tuple(batches), held_back)
+            self._submit(tuple(batches), held_back, meta.get("job_rates"))  # older states do not tell
 
-    def _submit(self, batches: tuple[Windows, ...], held_back: Windows) -> None:
+    def _submit(
+        self, batches: tuple[Windows, ...], held_back: Windows, rates: tuple[float, float] | None = None
+    ) -> None:
+        """Begin a job; `rates`: learning rate and norm to clip at, where they are not those of the settings."""
         settings = self._settings
+        learning_rate, clip_norm = rates or (settings.learning_rate, settings.clip_norm)
         burn_in = held_back.x.shape[1] - settings.train_frames
         self._job = Job(
             shape=self.shape,
@@ -188,8 +197,8 @@ class Learner:
             batches=batches,
             held_back=held_back,
             burn_in=burn_in,
-            learning_rate=settings.learning_rate,
-            clip_norm=settings.clip_norm,
+            learning_rate=learning_rate,
+            clip_norm=clip_norm,
         )
         self._trainer.submit(self._job)
 

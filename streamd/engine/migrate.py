@@ -140,7 +140,7 @@ def _fit_learner(arrays: dict[str, Array], meta: dict[str, Any], todo: Change, s
     jobs = [name for name in arrays if name.startswith("learner.job.")]
     for name in jobs:
         del arrays[name]
-    learner |= {"job_batches": None, "due_at": 0}
+    learner |= {"job_batches": None, "job_rates": None, "due_at": 0}
     return ["the training job under way was dropped"] if jobs else []
 
 

@@ -185,6 +185,14 @@ class State:
         self.learner.widen(len(self.channels))
         self.feedback.widen(len(self.channels))
 
+    def configure(self, settings: Group) -> None:
+        """Other settings from the next batch on; no array has to change for them."""
+        self.settings = settings
+        self.ranges = Ranges(settings.channel, self.channels)
+        self.rules = Rules(settings.channel, self.channels)
+        self.judge.alarm = settings.alarm
+        self.learner.configure(settings.training)
+
     def snapshot(self) -> Snapshot:
         """Mark the state as of now; give it time with `copy` between two calls of `apply`, and it will hold the state.
 

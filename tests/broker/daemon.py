@@ -24,6 +24,47 @@ LIMIT_S = 180.0
 
 Row = Mapping[str, float]
 
+# lines of a group that learns soon
+SMALL = """
+network = { hidden = 8, layers = 1 }
+training = { every_frames = 4, lag_frames = 4, windows = 2, burn_in_frames = 2, train_frames = 8, cpu_share = 1.0 }
+"""
+
+
+def pumps(port: int, group: str, *, mqtt: str = "", http: str = "") -> str:
+    """A config that reads `plant/{stream}/telemetry` with a time `ts` into the group `pumps`.
+
+    Args:
+        port: of a broker on 127.0.0.1.
+        group: lines of the group's table, and tables after it.
+        mqtt, http: more lines of these tables.
+    """
+    return f"""
+[mqtt]
+port = {port}
+{mqtt}
+[http]
+port = 0
+{http}
+[[source]]
+topic = "plant/{{stream}}/telemetry"
+group = "pumps"
+time = "ts"
+[group.pumps]
+{group}
+"""
+
+
+def streamd(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command line, as somebody types it."""
+    return subprocess.run(
+        [sys.executable, "-m", "streamd", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+
 
 class Daemon:
     """`streamd run` with a config file in `folder`; its state is kept there from one start to the next.
@@ -69,6 +110,18 @@ class Daemon:
             found = self._spoke.wait_for(lambda: [line for line in self.lines if text in line] or self._ended, LIMIT_S)
         assert isinstance(found, list), f"no {text!r} in:\n{self.log}"
         return str(found[0])
+
+    def wait_for_count(self, text: str, count: int) -> list[str]:
+        """The log lines that hold the text, once there are so many; waits for them."""
+
+        def there() -> list[str]:
+            found = [line for line in self.lines if text in line]
+            return found if len(found) >= count or self._ended else []
+
+        with self._spoke:
+            found = self._spoke.wait_for(there, LIMIT_S)
+        assert len(found) >= count, f"not {count} times {text!r} in:\n{self.log}"
+        return found
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; gives the exit code."""
@@ -131,15 +184,22 @@ class Daemon:
 
 
 class Bystander:
-    """Publishes readings, and sees everything that the daemon publishes, in order."""
+    """Publishes readings, and sees everything that the daemon publishes, in order.
 
-    def __init__(self, port: int) -> None:
+    Args:
+        port: of a broker on 127.0.0.1.
+        login: user and password, where it asks for them.
+    """
+
+    def __init__(self, port: int, *login: str) -> None:
         self.messages: list[mqtt.MQTTMessage] = []
         self._came = threading.Condition()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         self._client.max_inflight_messages_set(1000)
         self._client.max_queued_messages_set(0)
         self._client.on_message = self._note
+        if login:
+            self._client.username_pw_set(*login)
         granted = threading.Event()
         self._client.on_subscribe = lambda *_: granted.set()
         self._client.connect("127.0.0.1", port)

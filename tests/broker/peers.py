@@ -25,15 +25,18 @@ class Peer:
     Args:
         port: of a broker on 127.0.0.1.
         filters: topics to see, at QoS 1.
+        login: user and password, where it asks for them.
     """
 
-    def __init__(self, port: int, *filters: str) -> None:
+    def __init__(self, port: int, *filters: str, login: tuple[str, str] | None = None) -> None:
         self._seen: queue.Queue[MQTTMessage] = queue.Queue()
         subscribed = threading.Event()
         self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
         self.client.max_inflight_messages_set(1000)
         self.client.on_message = lambda _client, _data, message: self._seen.put(message)
         self.client.on_subscribe = lambda *_: subscribed.set()
+        if login is not None:
+            self.client.username_pw_set(*login)
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
         if filters:

@@ -230,8 +230,10 @@ def test_closing_in_time_though_the_broker_hangs(mosquitto: Start) -> None:
                 await online(link, peer)
                 broker.pause()
                 link.publish("out/incident", b"raised", qos=1, droppable=False, kind="incident")
+                begun = asyncio.get_running_loop().time()
                 await link.close(0.1)
-                await heard.hears("action=close_timeout")
+                assert 0.1 <= asyncio.get_running_loop().time() - begun < LIMIT_S / 2
+                assert "unsent=1" in await heard.hears("action=close_timeout")
                 broker.go_on()
 
     run(body())
@@ -527,5 +529,121 @@ def test_a_request_brings_its_reply_address_and_the_reply_its_correlation(mosqui
                 link.publish("reply/me", b"done", qos=1, droppable=False, kind="reply", correlation=request.correlation)
                 reply = await replies.get()
                 assert (reply.payload, reply.properties.CorrelationData) == (b"done", b"\x00\xff")
+
+    run(body())
+
+
+# --- other topics and settings while it runs ---
+
+
+@pytest.mark.parametrize("protocol", ["5", "3.1.1"])
+def test_topics_come_and_go_while_it_runs_and_those_that_stay_lose_nothing(mosquitto: Start, protocol: str) -> None:
+    async def body() -> None:
+        broker = mosquitto()
+        with Peer(broker.port, "mark") as peer:
+            async with running(settings(broker.port, protocol=protocol), "a/#", "b/#") as (link, _):
+                await online(link, peer)
+                peer.publish("a/1", "0")
+                link.want(["b/#", "c/#"])
+                peer.publish("b/1", "1")
+                await passed(link, peer, "subscribed")
+                peer.publish("a/1", "gone")
+                peer.publish("c/1", "2")
+                assert payloads(await receive(link, 3)) == ["0", "1", "2"]
+                assert link.ready
+                link.want(["a/#"])
+                await passed(link, peer, "changed")
+                peer.publish("c/1", "gone")
+                peer.publish("a/1", "3")
+                assert payloads(await receive(link, 1)) == ["3"]
+
+    run(body())
+
+
+def test_topics_that_were_changed_without_a_connection_are_those_of_the_next(mosquitto: Start) -> None:
+    async def body() -> None:
+        broker = mosquitto()
+        with Peer(broker.port, "mark") as peer:
+            async with Wire(broker.port) as wire, running(settings(wire.port), "a/#") as (link, heard):
+                await online(link, peer)
+                await wire.cut()
+                await heard.hears("action=disconnected")
+                link.want(["b/#"])
+                await wire.mend()
+                await heard.hears("action=connected")
+                await passed(link, peer, "again")
+                peer.publish("a/1", "gone")
+                peer.publish("b/1", "0")
+                assert payloads(await receive(link, 1)) == ["0"]
+
+    run(body())
+
+
+def never_refused(_: Mqtt, reason: str) -> None:
+    raise AssertionError(reason)
+
+
+def login(port: int, folder: Path, user: str, secret: str, **others: Any) -> Mqtt:
+    """Settings with a password of their own file."""
+    file = folder / f"{user} {secret}"
+    file.write_text(secret)
+    return settings(port, username=user, password_file=str(file), **others)
+
+
+SELDOM = {"reconnect_min_s": 3600.0, "reconnect_max_s": 7200.0}
+
+
+def test_another_login_is_used_at_once_and_what_was_not_acknowledged_comes_again(
+    mosquitto: Start, tmp_path: Path
+) -> None:
+    async def body() -> None:
+        broker = mosquitto(passwords={"ada": "right secret", "eve": "other secret"})
+        with Peer(broker.port, "mark", login=("ada", "right secret")) as peer:
+            async with running(login(broker.port, tmp_path, "ada", "right secret")) as (link, heard):
+                await online(link, peer)
+                peer.publish("in/a", "0")
+                (message,) = await receive(link, 1)
+                link.change(login(broker.port, tmp_path, "eve", "other secret"), never_refused)
+                assert "goodbye" in await heard.hears("action=disconnected")
+                assert "session=resumed" in await heard.hears("action=connected")
+                await asyncio.to_thread(broker.wait_for_log, "u'eve'")
+                link.done(message.ticket)
+                peer.publish("in/a", "1")
+                (other,) = await receive(link, 1)
+                assert other.payload == b"1", "the first came again, and was known"
+                link.done(other.ticket)
+                await asyncio.to_thread(broker.wait_for_log, "Received PUBACK from streamd", 2)
+
+    run(body())
+
+
+def test_a_login_that_is_refused_is_told_and_the_one_before_is_used_again_at_once(
+    mosquitto: Start, tmp_path: Path
+) -> None:
+    async def body() -> None:
+        broker = mosquitto(passwords={"ada": "right secret"})
+        right = login(broker.port, tmp_path, "ada", "right secret", **SELDOM)
+        told: list[tuple[Mqtt, str]] = []
+        async with running(right) as (link, heard):
+            await heard.hears("action=connected")
+            wrong = login(broker.port, tmp_path, "ada", "wrong secret", **SELDOM)
+            link.change(wrong, lambda *refusal: told.append(refusal))
+            assert "session=resumed" in await heard.hears("action=connected")
+            assert [(former, "uthor" in reason) for former, reason in told] == [(right, True)]
+            link.publish("in/a", b"0", qos=1, droppable=False, kind="reply")
+            assert payloads(await receive(link, 1)) == ["0"]
+
+    run(body())
+
+
+def test_a_login_that_is_mended_is_tried_at_once_though_the_next_attempt_was_hours_away(
+    mosquitto: Start, tmp_path: Path
+) -> None:
+    async def body() -> None:
+        broker = mosquitto(passwords={"ada": "right secret"})
+        async with running(login(broker.port, tmp_path, "ada", "wrong secret", **SELDOM)) as (link, heard):
+            await heard.hears("action=connect_failed")
+            link.change(login(broker.port, tmp_path, "ada", "right secret", **SELDOM), never_refused)
+            await heard.hears("action=connected")
 
     run(body())

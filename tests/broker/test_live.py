@@ -6,22 +6,18 @@ import csv
 import math
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from tests.broker.daemon import Bystander, Daemon
+from tests.broker.daemon import Bystander, Daemon, pumps, streamd
 from tests.broker.mosquitto import Mosquitto
 
 ROWS = 260
 CHANNELS = ("flow", "pressure", "current")
 GROUP = """
-[group.pumps]
 channels = ["flow", "pressure", "current"]
 horizon_steps = 4
 network = { hidden = 16, layers = 2 }
@@ -30,16 +26,7 @@ training = { every_frames = 8, lag_frames = 4, windows = 4, burn_in_frames = 4, 
 
 
 def settings(port: int) -> str:
-    return f"""
-[mqtt]
-port = {port}
-[http]
-port = 0
-[[source]]
-topic = "plant/{{stream}}/telemetry"
-group = "pumps"
-time = "ts"
-{GROUP}"""
+    return pumps(port, GROUP)
 
 
 def readings() -> list[dict[str, float]]:
@@ -57,41 +44,6 @@ def readings() -> list[dict[str, float]]:
             }
         )
     return rows
-
-
-@pytest.fixture
-def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
-    return mosquitto()
-
-
-@pytest.fixture
-def bystander(broker: Mosquitto) -> Iterator[Bystander]:
-    one = Bystander(broker.port)
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    made: list[Daemon] = []
-
-    def make(config: str, name: str = "daemon") -> Daemon:
-        made.append(Daemon(tmp_path / name, config))
-        return made[-1]
-
-    yield make
-    for daemon in made:
-        daemon.end()
-
-
-def streamd(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "streamd", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
 
 
 def as_file(folder: Path, rows: list[dict[str, float]]) -> Path:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
-from tests.broker.daemon import Bystander, Daemon
+from tests.broker.daemon import Bystander, Daemon, pumps
 from tests.broker.mosquitto import Mosquitto
 
 EVERY_S = 0.05  # by the sensor's clock
@@ -16,21 +15,11 @@ FRAMES = 60
 BEGIN = 1_700_000_000.0
 
 
-def settings(port: int) -> str:
-    return f"""
-[mqtt]
-port = {port}
-[http]
-port = 0
-[[source]]
-topic = "plant/{{stream}}/telemetry"
-group = "pumps"
-time = "ts"
-[group.pumps]
+GROUP = """
 channels = ["flow", "pressure"]
 horizon_steps = 2
-network = {{ hidden = 8, layers = 1 }}
-training = {{ enabled = false }}
+network = { hidden = 8, layers = 1 }
+training = { enabled = false }
 """
 
 
@@ -42,29 +31,10 @@ def readings(begin: int, count: int) -> list[dict[str, float]]:
     ]
 
 
-@pytest.fixture
-def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
-    return mosquitto()
-
-
-@pytest.fixture
-def bystander(broker: Mosquitto) -> Iterator[Bystander]:
-    one = Bystander(broker.port)
-    yield one
-    one.close()
-
-
-@pytest.fixture
-def daemon(broker: Mosquitto, tmp_path: Path) -> Iterator[Daemon]:
-    one = Daemon(tmp_path / "daemon", settings(broker.port))
-    yield one
-    one.end()
-
-
 def test_a_stream_that_stops_has_an_incident_until_it_is_heard_also_over_a_crash(
-    broker: Mosquitto, bystander: Bystander, daemon: Daemon
+    broker: Mosquitto, bystander: Bystander, daemons: Callable[..., Daemon]
 ) -> None:
-    daemon.start()
+    daemon = daemons(pumps(broker.port, GROUP)).start()
     topic = "streamd/pumps/p1/incident"
     bystander.publish_all("plant/p1/telemetry", readings(0, FRAMES))
     (raised,) = bystander.wait(topic, 1)

@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from tests.broker.daemon import Bystander, Daemon
+from tests.broker.daemon import Bystander, Daemon, pumps, streamd
 from tests.broker.mosquitto import Mosquitto
 
 WARM, EVERY = 600, 100  # frames until the score is calibrated, and from a spike until all is calm again
 
 
-def settings(port: int) -> str:
-    return f"""
-[mqtt]
-port = {port}
-[http]
-port = 0
-[[source]]
-topic = "plant/{{stream}}/telemetry"
-group = "pumps"
-time = "ts"
-[group.pumps]
+GROUP = """
 channels = ["flow", "pressure"]
 horizon_steps = 2
-network = {{ hidden = 8, layers = 1 }}
-training = {{ enabled = false }}
-alarm = {{ per_week = 0.05, refractory_s = 1.0 }}
+network = { hidden = 8, layers = 1 }
+training = { enabled = false }
+alarm = { per_week = 0.05, refractory_s = 1.0 }
 """
 
 
@@ -64,30 +49,10 @@ def raised(bystander: Bystander) -> list[str]:
     return [one["id"] for one in bystander.of("streamd/pumps/p1/incident") if one and one["state"] == "raised"]
 
 
-def streamd(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "streamd", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-@pytest.fixture
-def world(mosquitto: Callable[..., Mosquitto], tmp_path: Path) -> Iterator[tuple[Daemon, Bystander]]:
-    broker = mosquitto()
-    bystander, daemon = Bystander(broker.port), Daemon(tmp_path / "daemon", settings(broker.port))
-    yield daemon, bystander
-    bystander.close()
-    daemon.end()
-
-
 def test_what_people_call_false_three_times_raises_no_more_until_it_is_withdrawn(
-    world: tuple[Daemon, Bystander],
+    broker: Mosquitto, bystander: Bystander, daemons: Callable[..., Daemon]
 ) -> None:
-    daemon, bystander = world
-    daemon.start()
+    daemon = daemons(pumps(broker.port, GROUP)).start()
     pump = Pump(bystander)
     pump.speak(WARM)
     spikes = []

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.broker.daemon import Bystander, Daemon
+from tests.broker.daemon import SMALL, Bystander, Daemon, pumps
 from tests.broker.mosquitto import Mosquitto
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
@@ -93,21 +93,7 @@ def prometheus(folder: Path) -> Iterator[Prometheus]:
     broker = Mosquitto(folder / "mosquitto").start()
     daemon = Daemon(
         folder / "daemon",
-        f"""
-[mqtt]
-port = {broker.port}
-[http]
-port = 0
-stream_series = 5
-[[source]]
-topic = "plant/{{stream}}/telemetry"
-group = "pumps"
-time = "ts"
-[group.pumps]
-horizon_steps = 2
-network = {{ hidden = 8, layers = 1 }}
-training = {{ every_frames = 4, lag_frames = 4, windows = 2, burn_in_frames = 2, train_frames = 8, cpu_share = 1.0 }}
-""",
+        pumps(broker.port, f"horizon_steps = 2\n{SMALL}", http="stream_series = 5"),
     )
     server = None
     bystander = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamd.config import load
-from tests.broker.daemon import Bystander, Daemon
+from tests.broker.daemon import SMALL, Bystander, Daemon, pumps
 from tests.broker.mosquitto import Mosquitto
 from tests.deploy.notify import Ear, ear
 
@@ -26,24 +27,6 @@ PATIENCE_S = 5 * WATCHDOG_S  # it is fed at each half of its time; the rest is f
 
 
 @pytest.fixture
-def daemons(tmp_path: Path) -> Iterator[Callable[..., Daemon]]:
-    made: list[Daemon] = []
-
-    def make(config: str, *program: str) -> Daemon:
-        made.append(Daemon(tmp_path / "daemon", config, program))
-        return made[-1]
-
-    yield make
-    for daemon in made:
-        daemon.end()
-
-
-@pytest.fixture
-def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
-    return mosquitto()
-
-
-@pytest.fixture
 def manager(broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ear]:
     """What a daemon that is started from here on says to its service manager; the broker, which would, runs already."""
     with ear(tmp_path / "notify") as heard:
@@ -53,20 +36,7 @@ def manager(broker: Mosquitto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def config(port: int) -> str:
-    return f"""
-[mqtt]
-port = {port}
-[http]
-port = 0
-[[source]]
-topic = "plant/{{stream}}/telemetry"
-group = "pumps"
-time = "ts"
-[group.pumps]
-horizon_steps = 2
-network = {{ hidden = 8, layers = 1 }}
-training = {{ every_frames = 4, lag_frames = 4, windows = 2, burn_in_frames = 2, train_frames = 8, cpu_share = 1.0 }}
-"""
+    return pumps(port, f"horizon_steps = 2\n{SMALL}")
 
 
 def rows(first: int, count: int) -> list[dict[str, float]]:
@@ -132,6 +102,7 @@ def test_the_unit_has_what_the_daemon_counts_on() -> None:
         "DynamicUser": "yes",
         "StateDirectory": "streamd",
         "MemoryDenyWriteExecute": "yes",
+        "ExecReload": "/bin/kill -HUP $MAINPID",
         "RestartPreventExitStatus": "2 75",
     }.items():
         assert settings_of(UNIT, key) == [value]
@@ -153,7 +124,7 @@ def test_the_config_that_comes_with_the_unit_is_good_and_names_the_units_places(
 def test_the_daemon_says_ready_keeps_feeding_the_watchdog_and_says_that_it_stops(
     broker: Mosquitto, manager: Ear, daemons: Callable[..., Daemon]
 ) -> None:
-    daemon = daemons(config(broker.port), "-m", "streamd").launch()
+    daemon = daemons(config(broker.port)).launch()
     assert manager.hear(LIMIT_S) == "STATUS=recovering"
     assert manager.hear(LIMIT_S) == "READY=1"
     for _ in range(3):
@@ -162,10 +133,27 @@ def test_the_daemon_says_ready_keeps_feeding_the_watchdog_and_says_that_it_stops
     assert manager.wait_for("STOPPING", LIMIT_S) == "STOPPING=1"
 
 
+def test_a_reload_is_told_from_its_beginning_to_its_end_and_a_wrong_config_in_the_status(
+    broker: Mosquitto, manager: Ear, daemons: Callable[..., Daemon]
+) -> None:
+    daemon = daemons(config(broker.port)).start()
+    manager.wait_for("READY=1", LIMIT_S)
+    for text in (config(broker.port) + "max_batch = 9\n", config(broker.port) + "max_batch = 0\n"):
+        daemon.config.write_text(text)
+        os.kill(daemon.pid, signal.SIGHUP)
+        begun = manager.wait_for("RELOADING=1", LIMIT_S)
+        assert re.fullmatch(r"RELOADING=1\nMONOTONIC_USEC=\d+", begun)
+        manager.wait_for("READY=1", LIMIT_S)
+    said = manager.wait_for("STATUS=ready, 0 streams; the config file", LIMIT_S)
+    assert "group.pumps.max_batch: expected int >= 1, got 0" in said
+    assert daemon.http("/readyz")[0] == 200
+    assert daemon.stop(signal.SIGTERM) == 0
+
+
 def test_it_is_ready_without_a_broker_and_its_status_says_what_is_missing(
     manager: Ear, daemons: Callable[..., Daemon]
 ) -> None:
-    daemons(config(port=1), "-m", "streamd").launch()
+    daemons(config(port=1)).launch()
     manager.wait_for("READY=1", LIMIT_S)
     assert "no connection to the broker" in manager.wait_for("STATUS", LIMIT_S)
     manager.wait_for("WATCHDOG=1", PATIENCE_S)  # to restart would not bring the broker back
@@ -181,7 +169,7 @@ def test_a_part_that_hangs_silences_the_watchdog(
     daemons: Callable[..., Daemon],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    daemon = daemons(config(broker.port), str(HERE / "stuck.py"), part).start()
+    daemon = daemons(config(broker.port), program=(str(HERE / "stuck.py"), part)).start()
     bystander = Bystander(broker.port)
     bystander.publish_all("plant/p1/telemetry", rows(0, 40))
     bystander.wait("streamd/pumps/p1/score", 40)
@@ -216,7 +204,7 @@ def test_the_daemon_learns_and_saves_under_the_units_restrictions(
     calls = allowed_calls()
     assert {"read", "setpriority"} <= set(calls)
     assert not {"mount", "ptrace", "bpf", "setuid"} & set(calls)
-    daemon = daemons(config(broker.port), str(HERE / "confined.py"), ",".join(calls)).start()
+    daemon = daemons(config(broker.port), program=(str(HERE / "confined.py"), ",".join(calls))).start()
     manager.wait_for("READY=1", LIMIT_S)
     bystander = Bystander(broker.port)
     bystander.publish_all("plant/p1/telemetry", rows(0, 60))

@@ -147,3 +147,14 @@ def test_the_factor_ends_at_its_limit():
 )
 def test_it_starts_from_the_factor_in_force(stretch, current):
     assert Budget(0.5, stretch).current == pytest.approx(current)
+
+
+def test_another_share_is_kept_to_from_then_on() -> None:
+    plant = Plant(Budget(0.8), load=0.7, cpu_s=0.05)
+    assert plant.run(100.0) == []
+    plant.budget.set_share(0.2)
+    plant.run(100.0)
+    assert plant.budget.current >= 3.5
+    plant.budget.set_share(0.9)
+    plant.run(600.0)
+    assert plant.budget.current < 3.5

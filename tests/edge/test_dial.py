@@ -4,12 +4,13 @@ import asyncio
 import gc
 import socket
 import threading
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
-from streamd.config import Mqtt
+from streamd.config import ConfigError, Mqtt, Tls
 from streamd.edge import dial as dialling
 from streamd.edge.dial import Will, close_socket, dial
 from streamd.edge.trouble import ConnectError
@@ -40,6 +41,22 @@ def test_connect_carries_session_window_will_and_client_id() -> None:
         assert connect.endswith(b"streamd/status\x00\x07offline")
 
     asyncio.run(body())
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"username": "u", "password_file": "none"}, "mqtt.password_file: secret file .*none: can't be read"),
+        ({"tls": Tls(ca_file="none")}, "mqtt.tls: certificates can't be used"),
+    ],
+)
+def test_a_password_and_certificates_are_looked_at_without_a_broker(
+    tmp_path: Path, settings: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        dialling.check(Mqtt(**settings))
+    (tmp_path / "p").write_text("secret")
+    dialling.check(Mqtt(username="u", password_file=str(tmp_path / "p"), tls=Tls()))
 
 
 def test_mqtt_3_1_1_asks_for_the_session_too() -> None:

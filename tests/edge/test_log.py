@@ -193,3 +193,14 @@ def test_a_process_logs_to_stderr_and_leaves_stdout_alone():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == ""
     assert json.loads(done.stderr)["message"] == r"\ud800\x1b"
+
+
+def test_another_period_holds_for_the_next_line(clock, caplog):
+    sampler = Sampler(10.0, clock)
+    sampler.note("x", "a", b"")
+    clock.now += 2.0
+    sampler.note("x", "a", b"")
+    assert len(caplog.messages) == 1
+    sampler.set_period(1.5)
+    sampler.note("x", "a", b"")
+    assert len(caplog.messages) == 2

@@ -278,9 +278,14 @@ def test_closing_ends_an_attempt_that_is_under_way() -> None:
         async with FakeBroker(lambda _: b"") as broker:
             link = Link(settings(broker), ["in/#"], birth=b"", will=b"", status_topic="streamd/status")
             async with asyncio.timeout(LIMIT_S), asyncio.TaskGroup() as tasks:
-                tasks.create_task(link.run(), name="link")
+                running = tasks.create_task(link.run(), name="link")
                 await broker.gets(CONNECT)
+                assert not running.done()
                 await link.close(LIMIT_S)
+                await broker.gets(0)  # it hung up, where an answer is waited for ten seconds else
+                await running
+            assert not link.connected
+            assert broker.levels == [5]
 
     asyncio.run(body())
 

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,6 +110,19 @@ def test_an_abstract_socket_is_meant_by_the_at_sign() -> None:
         sock.settimeout(LIMIT_S)
         ServiceManager({"NOTIFY_SOCKET": "@" + name}, os.getpid()).status("well")
         assert sock.recv(100) == b"STATUS=well"
+
+
+def test_a_reload_is_told_with_the_time_by_which_systemd_knows_the_answer_and_ended_with_ready(tmp_path: Path) -> None:
+    with ear(tmp_path / "notify") as heard:
+        manager = ServiceManager(environment(heard.path), os.getpid())
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        manager.reloading()
+        manager.reloaded()
+        first, second = heard.hear(LIMIT_S).splitlines()
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        assert first == "RELOADING=1"
+        assert before <= int(second.removeprefix("MONOTONIC_USEC=")) <= after
+        assert heard.hear(LIMIT_S) == "READY=1"
 
 
 @pytest.mark.parametrize("place", [{}, {"NOTIFY_SOCKET": ""}], ids=["unset", "empty"])

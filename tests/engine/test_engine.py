@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
+import msgspec
 import numpy as np
 import pytest
 import torch
 
-from streamd.config import Channel
+from streamd.config import Alarm, Channel, Group, Network
 from streamd.engine.score import WARM_FRAMES
-from streamd.records import Freeze, Silent, Stretch, Thaw
+from streamd.records import Configure, Freeze, Silent, Stretch, Thaw
 from tests.engine.runs import (
     AUTO,
+    LENGTH,
     PLANT,
     SETTINGS,
     WITHOUT_TRAINING,
@@ -25,6 +29,7 @@ from tests.engine.runs import (
     states,
     told_of,
     with_settings,
+    with_training,
 )
 
 
@@ -154,3 +159,81 @@ def test_patience_is_asked_by_name_and_without_end_for_a_stranger():
     patience = engine.patience(["nobody", "s"])
     assert patience[0] == np.inf
     assert 10 * 60.0 < patience[1] < 20 * 60.0
+
+
+def configured(settings=SETTINGS, **changes):
+    return Configure(msgspec.to_builtins(with_settings(settings, **changes)))
+
+
+def reconfigured():
+    """Records among which all that can be changed while it runs is changed, some of it twice."""
+    plant = Plant(11)
+    strict = Alarm(per_week=50.0, accept_s=1e4, refractory_s=60.0)
+    training = with_training(
+        learning_rate=0.01, clip_norm=0.1, windows=2, steps=1, every_frames=5, lag_frames=1
+    ).training
+    rules = {"a": Channel(low=0.0, high=22.0), "b": Channel(least=1.0, direction="up")}
+    for number in range(LENGTH):
+        match number:
+            case 31:
+                yield configured(alarm=strict)
+            case 50:
+                yield configured(alarm=strict, training=training)
+            case 77:
+                yield configured(alarm=strict, training=training, channel=rules, max_batch=3)
+            case 100:
+                yield configured(with_training(enabled=False))
+        yield plant.batch()
+
+
+def test_other_settings_are_a_record_like_any_other_and_a_restart_at_any_frame_is_invisible():
+    everything = list(reconfigured())
+    straight, saved = small_engine(), []
+    expected = []
+    for number, record in enumerate(everything):
+        saved.append((number, len(expected), straight.settings, state(straight)))
+        expected += play(straight, [record])
+    assert straight.settings == with_training(enabled=False)
+    last = bits(state(straight)[0]), state(straight)[1]
+    for number, seen, settings, (arrays, meta) in saved[::4]:
+        resumed = small_engine(settings)
+        resumed.load_state_dict(arrays, meta)
+        assert play(resumed, everything[number:]) == expected[seen:], number
+        assert (bits(state(resumed)[0]), state(resumed)[1]) == last, number
+    assert sum(one[2] != other[2] for one, other in pairwise(saved)) == 4
+
+
+def test_other_settings_hold_from_the_next_frame_on_and_as_if_they_had_always_been_there():
+    calm = noise(WARM_FRAMES + 100) + 20.0
+    calm[-1] = 60.0
+    engine, from_the_start = (
+        small_engine(WITHOUT_TRAINING),
+        small_engine(with_settings(channel={"a": Channel(direction="down"), "b": Channel(direction="down")})),
+    )
+    one_stream(engine, calm[:-1])
+    engine.command(configured(from_the_start.settings))
+    (last,) = one_stream(engine, calm[-1:], start=len(calm) - 1)
+    assert last.score[0] < 1.0, "up does not matter any more"
+    plain = small_engine(WITHOUT_TRAINING)
+    assert one_stream(plain, calm)[-1].score[0] >= 1.0
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"horizon_steps": 4}, "horizon_steps"),
+        ({"coverage": 0.8}, "coverage"),
+        ({"channels": "auto", "paths": 0}, "channels, paths"),
+        ({"network": Network(hidden=5, layers=2)}, "network.hidden"),
+        ({"training": with_training(memory_windows=20, steps=1).training}, "training.memory_windows"),
+    ],
+)
+def test_settings_that_the_arrays_follow_from_are_refused_and_nothing_changes(change, says):
+    engine = small_engine()
+    play(engine, Plant(1).batches(20))
+    before = bits(state(engine)[0]), state(engine)[1], engine.settings
+    command = configured(**change)
+    assert engine.refusal(command) == f"{says} can't be changed while it runs"
+    engine.command(command)
+    assert (bits(state(engine)[0]), state(engine)[1], engine.settings) == before
+    assert engine.settings == SETTINGS != msgspec.convert(command.settings, Group)

@@ -296,6 +296,33 @@ def test_a_loaded_learner_goes_on_as_the_one_that_was_saved(frames):
     assert all(a[name].tobytes() == b[name].tobytes() for name in a)
 
 
+def test_a_job_under_way_is_carried_out_with_the_rates_that_it_was_begun_with_also_after_loading():
+    memory = filled()
+    one = make(Recorder(better), learning_rate=0.1, clip_norm=0.5)
+    run(one, 3, memory)
+    assert one._job is not None
+    slower = msgspec.structs.replace(SETTINGS, learning_rate=0.001, clip_norm=9.0)
+    one.configure(slower)
+    other = Learner(slower, SHAPE, 7, Recorder(better))
+    other.load_state_dict(*saved(one))
+    for learner in (one, other):
+        assert (learner._job.learning_rate, learner._job.clip_norm) == (0.1, 0.5)
+        run(learner, 20, memory, after=3)
+        rates = {(job.learning_rate, job.clip_norm) for job in learner._trainer.jobs[1:]}
+        assert rates == {(0.001, 9.0)}
+    (a, _), (b, _) = saved(one), saved(other)
+    assert all(a[name].tobytes() == b[name].tobytes() for name in a)
+
+
+def test_a_job_in_a_state_that_does_not_tell_its_rates_is_carried_out_with_those_of_the_settings():
+    one, other = make(Recorder(better), learning_rate=0.1), make(Recorder(better), learning_rate=0.1)
+    run(one, 3)
+    arrays, meta = saved(one)
+    del meta["job_rates"]
+    other.load_state_dict(arrays, meta)
+    assert other._job.learning_rate == 0.1
+
+
 def test_a_frozen_learner_is_frozen_after_loading():
     one, other = make(), make()
     one.freeze()

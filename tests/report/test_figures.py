@@ -59,7 +59,12 @@ def test_every_figure_is_one_that_plotly_takes(name: str) -> None:
 @pytest.mark.parametrize("rows", [1, 2, 5])
 def test_a_recording_of_few_rows_is_drawn_as_well(name: str, rows: int) -> None:
     pool = Pool()
-    plotly.Figure(resolved(drawn(name, recording(rows=rows, horizon=8), pool), pool))
+    found = resolved(drawn(name, recording(rows=rows, horizon=8), pool), pool)
+    plotly.Figure(found)  # raises where a name or a value is wrong
+    for trace in found["data"]:
+        assert len(trace["x"]) == len(trace["y"])
+    lengths = {len(trace["x"]) for trace in found["data"]}
+    assert {"errors": 8, "fan": 9}.get(name, rows) in lengths, "all rows, or all steps"
 
 
 def test_a_forecast_stands_at_the_row_that_it_was_made_for() -> None:

@@ -2,15 +2,17 @@ import contextlib
 import math
 import struct
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamd.records import Batch, Freeze, Marks, Reset, Silent, Stretch, Teach, Thaw, Widen, Withdraw
+from streamd.config import Alarm, Channel, Group
+from streamd.records import Batch, Configure, Freeze, Marks, Reset, Silent, Stretch, Teach, Thaw, Widen, Withdraw
 from streamd.store.codec import CodecError, decode, encode
 
-RECORDS = Batch, Freeze, Marks, Reset, Silent, Stretch, Teach, Thaw, Widen, Withdraw
+RECORDS = Batch, Configure, Freeze, Marks, Reset, Silent, Stretch, Teach, Thaw, Widen, Withdraw
 
 BITS = st.integers(0, 2**64 - 1)  # every float64 there is, NaNs with payloads among them
 COMMANDS = st.one_of(
@@ -22,6 +24,16 @@ COMMANDS = st.one_of(
     st.builds(Silent, st.lists(st.text()).map(tuple)),
     st.builds(Teach, st.text(), st.sampled_from(["false", "real"])),
     st.builds(Withdraw, st.text()),
+    st.builds(
+        Configure,
+        st.builds(
+            Group,
+            max_future_s=st.floats(min_value=5e-324, max_value=1e9),
+            coverage=st.sampled_from([0.9, (0.9, 0.5)]),
+            alarm=st.builds(Alarm, per_week=st.floats(min_value=5e-324, max_value=1e9)),
+            channel=st.dictionaries(st.text(), st.builds(Channel, low=st.none() | st.floats(-1e100, 1e100))),
+        ).map(msgspec.to_builtins),
+    ),
 )
 
 
@@ -58,6 +70,8 @@ def test_a_command_comes_back(command):
     assert type(found) is type(command)
     if isinstance(command, Stretch):  # NaN is not itself
         assert struct.pack("<d", found.factor) == struct.pack("<d", command.factor)
+    elif isinstance(command, Configure):  # a list is as good as a tuple
+        assert msgspec.convert(found.settings, Group) == msgspec.convert(command.settings, Group)
     else:
         assert found == command
 
