@@ -54,7 +54,8 @@ class Axis:
         return time * 1000.0 if self.clock else time
 
     def layout(self) -> dict[str, Any]:
-        return {"type": "date" if self.clock else "linear", "title": {"text": "time (UTC)" if self.clock else "row"}}
+        title = {"text": "time (UTC)" if self.clock else "row", "standoff": 20}  # below a second line of ticks
+        return {"type": "date" if self.clock else "linear", "title": title}
 
 
 def points_each(recording: Recording) -> int:
