@@ -66,7 +66,7 @@ def test_numbers_that_are_equal_but_not_the_same_differ() -> None:
 def test_weights_and_numbers_are_the_groups() -> None:
     one, other = grown(), grown()
     other.learner.weights["w_ih_0"][0, 1] += 1.0
-    other.frames += 1
+    other.state.frames += 1
     other.pool.weight = other.pool.weight + 1.0
     found = {difference.name: difference for difference in between(one, other)}
     frames, weights = found["frames"], found["learner.weights.w_ih_0"]

@@ -52,7 +52,7 @@ class Drift(Rows):
             [B] a drift was found with this frame; the stream's window is empty then.
         """
         self.since[slots] += 1
-        known = np.flatnonzero(~np.isnan(errors))
+        known = (~np.isnan(errors)).nonzero()[0]
         here = slots[known]
         number = self.length[here]
         self._insert(here, number, errors[known])

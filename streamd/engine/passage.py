@@ -204,7 +204,7 @@ def _mute(state: State, arrived: _Arrived, judged: Judgement, errors: F64) -> tu
         errors: [B, C] of the one-step forecasts.
     """
     muted = np.zeros(len(arrived.streams), np.bool_)
-    over = np.flatnonzero(judged.score >= 1.0)
+    over = (judged.score >= 1.0).nonzero()[0]
     if not len(over):
         return muted, np.empty((0, 0), np.float32)
     at = arrived.slots[over]
@@ -385,7 +385,7 @@ def _tell(state: State, arrived: _Arrived, seen: _Seen, steady: Bool, warming: F
         raised[:] = [stream in alarms for stream in arrived.streams]
     state.judge.learn(slots, judged.terms, raised, judged.period)
     state.rate.count(int((raised & (warming >= 1.0)).sum()), arrived.interval, warming, alarm.per_week)
-    over = [arrived.streams[row] for row in np.flatnonzero(score >= 1.0).tolist()]
+    over = [arrived.streams[row] for row in (score >= 1.0).nonzero()[0].tolist()]
     state.feedback.keep(told.incidents, over, seen.patterns)
     return told
 

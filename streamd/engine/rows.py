@@ -26,8 +26,9 @@ class Column:
 
     def fresh(self, slots: int, sizes: Mapping[str, int]) -> Array:
         """So many fresh rows, with axes of these lengths."""
-        axes = (sizes[axis] if isinstance(axis, str) else axis for axis in self.axes)
-        return np.full((slots, *axes), self.fill, self.dtype)
+        shape = (slots, *(sizes[axis] if isinstance(axis, str) else axis for axis in self.axes))
+        # zeros take no memory before they are written to, and of rows there are up to twice as many as streams
+        return np.full(shape, self.fill, self.dtype) if self.fill else np.zeros(shape, self.dtype)
 
 
 def column(*axes: str | int, dtype: type[np.generic] = np.float64, fill: float = 0) -> Any:
