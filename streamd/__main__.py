@@ -96,7 +96,7 @@ def check(config_file: Annotated[Path, typer.Argument(help="The TOML file to loo
 
     try:
         router = Router(settings.source)
-        for secret in (settings.mqtt.password_file,):
+        for secret in (settings.mqtt.password_file, settings.http.token_file):
             if secret is not None:
                 config.read_secret(secret)
     except (TemplateError, config.ConfigError) as error:
