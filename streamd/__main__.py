@@ -310,7 +310,10 @@ def replay(
 def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End after so many; else at Ctrl-C.")] = None,
 ) -> None:
-    """Everything at once: embedded broker, simulated plant, daemon, board. Exit 0 only if answers came back."""
+    """Everything at once: embedded broker, simulated plant, daemon, page, board. Exit 0 only if answers came back.
+
+    Enter does a machine a fault; a line such as `pump-2 stuck flow` says which.
+    """
     from rich.console import Console
 
     from streamd.app import App
@@ -318,7 +321,7 @@ def demo(
     from streamd.edge import log
 
     log.setup(config.Log(level="warning"))
-    raise typer.Exit(asyncio.run(play(seconds, App, Console())))
+    raise typer.Exit(asyncio.run(play(seconds, App, Console(), orders=sys.stdin.fileno() if sys.stdin else None)))
 
 
 def _load(path: Path) -> config.Config:

@@ -72,6 +72,7 @@ def test_only_keys_without_a_default_value_are_commented_out_in_the_example() ->
     assert sorted(missing_keys(inspect.type_info(Config), live | {"mqtt": live["mqtt"] | {"tls": {}}}, "")) == [
         "group.default.alarm.refractory_s",
         "group.default.channel",
+        "http.token_file",
         "mqtt.password_file",
         "mqtt.tls.ca_file",
         "mqtt.tls.cert_file",
