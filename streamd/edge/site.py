@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from aiohttp import hdrs, web
 
+from streamd import metrics
 from streamd.edge import assets
 from streamd.edge.guard import Guard, refused
 from streamd.edge.mailbox import Mailbox
@@ -124,9 +125,11 @@ class Site:
 
     async def _command(self, request: web.Request) -> web.Response:
         self._guard.check_change(request)
-        if (request.content_length or 0) > LONGEST_BODY:
-            raise refused(web.HTTPRequestEntityTooLarge, "size", f"expected at most {LONGEST_BODY} bytes")
-        body = await request.read()
+        try:
+            body = await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            metrics.page_refused.labels("size").inc()
+            raise
         try:
             done, answer = await self._desk.command(request.match_info["verb"], body)
         except (NotYetError, NotFoundError) as error:

@@ -180,7 +180,8 @@ class Desk:
 
     def stream(self, group: str, stream: str) -> bytes:
         """One stream's last frames, and what is expected of it."""
-        found = closeup.begin(group, self._engine(group), stream, self._lately[group].last(stream))
+        engine = self._engine(group)
+        found = closeup.begin(group, engine, stream, self._lately[group].last(stream))
         if found is None:
             raise NotFoundError("no such stream is in memory")
         return found
@@ -195,16 +196,15 @@ class Desk:
         return _encode(self._book.latest())
 
     async def incident(self, group: str, incident: str) -> bytes:
-        """Why one was raised."""
+        """Why one was raised; null: the archive does not have it, or not yet."""
         self._engine(group)
         found = await why.explain(self._read, group, incident)
-        if found is None:
-            raise NotFoundError("not in the archive: it gets there a second or two after it was told")
         return _encode(found)
 
     def model(self, group: str) -> bytes:
         """How a group's network learns."""
-        return _encode(self._reports[group].look(group, self._engine(group)))
+        engine = self._engine(group)
+        return _encode(self._reports[group].look(group, engine))
 
     def memory(self, group: str, stream: str, layer: int) -> bytes:
         """What the network's memory of a stream keeps."""

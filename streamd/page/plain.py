@@ -30,8 +30,10 @@ def short(array: Array, digits: int = 6) -> list[Any]:
     """
     numbers = np.asarray(array, np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        scale = 10.0 ** (digits - 1 - np.floor(np.log10(np.abs(numbers))))
-        rounded = np.rint(numbers * scale) / scale
+        places = digits - 1 - np.floor(np.log10(np.abs(numbers)))
+        # powers of ten that are exact, so that what comes out is the double next to the short number
+        fine, coarse = 10.0 ** np.maximum(places, 0.0), 10.0 ** np.maximum(-places, 0.0)
+        rounded = np.rint(numbers * fine / coarse) / fine * coarse
     # 0 has no first digit, and very small or large ones no such scale
     found: list[Any] = np.where(np.isfinite(rounded), rounded, numbers).tolist()
     return found

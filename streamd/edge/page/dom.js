@@ -8,7 +8,7 @@ export function el(tag, properties = {}, ...children) {
     else if (name === "on") for (const [event, call] of Object.entries(value)) made.addEventListener(event, call);
     else if (name === "data") Object.assign(made.dataset, value);
     else if (name === "text") made.textContent = value;
-    else made.setAttribute(name, value === true ? "" : value);
+    else made.setAttribute(name, value === true && !name.startsWith("aria-") ? "" : value);
   }
   made.append(...children.filter((child) => child !== null && child !== undefined));
   return made;

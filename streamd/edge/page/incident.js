@@ -28,11 +28,10 @@ export function show(context, group, id) {
     clearTimeout(again);
     const entry = (await context.get("incidents")).find((one) => one.group === group && one.incident.id === id);
     if (entry) head(entry);
-    let why;
-    try {
-      why = await context.get("incident", { group, id });
-    } catch (error) {
-      body.replaceChildren(el("p", { class: "quiet", text: `${error.message}` }));
+    const why = await context.get("incident", { group, id });
+    if (why === null) {
+      const text = entry ? "Its frames get to the archive a second or two after it was told." : "There is no such incident in the archive.";
+      body.replaceChildren(el("p", { class: "quiet", text }));
       if (entry) again = setTimeout(load, 1500);
       return;
     }
