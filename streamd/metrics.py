@@ -156,6 +156,6 @@ checkpoints = Counter("streamd_checkpoints", "Checkpoints by result.", ["result"
 # --- the page ---
 page_clients = Gauge("streamd_page_clients", "Browsers that follow the page live.", registry=registry)
 page_missed = Counter(
-    "streamd_page_missed", "Events that a browser was too slow for; it was told so.", ["event"], registry=registry
+    "streamd_page_missed", "Events that a browser was too slow for; it was told so.", ["kind"], registry=registry
 )
 page_refused = Counter("streamd_page_refused", "Requests over HTTP that were refused.", ["reason"], registry=registry)

@@ -16,7 +16,7 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-LIMIT_S = 300.0  # a busy machine takes its time until the plant's scores are calibrated
+LIMIT_S = 900.0  # a busy machine takes its time until the plant's scores are calibrated
 ROOT = Path(__file__).parent.parent.parent
 
 

@@ -5,7 +5,7 @@ from streamd.edge.mailbox import MOST, Mailbox
 
 
 def missed(event: str) -> float:
-    return metrics.registry.get_sample_value("streamd_page_missed_total", {"event": event}) or 0.0
+    return metrics.registry.get_sample_value("streamd_page_missed_total", {"kind": event}) or 0.0
 
 
 def test_events_come_in_order_and_once():

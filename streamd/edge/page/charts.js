@@ -38,8 +38,12 @@ export class Chart {
   }
 
   async now() {
-    const library = await plotly();
+    const library = await plotly().catch(() => null);
     this.waiting = false;
+    if (library === null) {
+      loading = null; // another time
+      return;
+    }
     if (!this.node.isConnected) return;
     this.last = performance.now();
     const made = this.compose();

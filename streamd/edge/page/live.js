@@ -20,15 +20,18 @@ function connect() {
   const [parameters, handlers] = wanted;
   const mine = (source = new EventSource(`/api/live?${new URLSearchParams(parameters)}`));
   for (const [name, call] of Object.entries(handlers))
-    mine.addEventListener(name, (event) => {
+    if (name !== "refused") mine.addEventListener(name, (event) => {
       if (mine === source) call(JSON.parse(event.data));
     });
   mine.addEventListener("open", () => onState("live"));
   mine.addEventListener("error", () => {
     if (mine !== source) return;
-    onState("lost");
     // the browser tries again by itself, but not where it was refused
-    if (mine.readyState === EventSource.CLOSED) setTimeout(() => mine === source && connect(), 5000);
+    if (mine.readyState !== EventSource.CLOSED) onState("lost");
+    else {
+      handlers.refused?.();
+      setTimeout(() => mine === source && connect(), 5000);
+    }
   });
 }
 

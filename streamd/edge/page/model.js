@@ -1,6 +1,6 @@
 // A group's network: how it learns, what became of each training job, and what its memory of a stream keeps.
 
-import { el, setText, table } from "./dom.js";
+import { el, setText } from "./dom.js";
 import { Chart, colour, dates } from "./charts.js";
 import * as format from "./format.js";
 
@@ -30,7 +30,7 @@ export function show(context, group = context.about.groups[0].name, stream = nul
     el("section", {}, el("h2", { text: "Training" }), since, losses.node),
     el("section", {}, el("h2", { text: "What the memory keeps" }),
       el("p", { class: "quiet", text: "The LSTM's cells over the last frames of one stream, through the weights in use; each line is a cell, those that keep most on top." }),
-      el("p", { class: "choice" }, "Stream ", which, el("span", { hidden: false }, " Layer ", layer), " ", kind, " ",
+      el("p", { class: "choice" }, "Stream ", which, " Layer ", layer, " ", kind, " ",
         el("button", { type: "button", text: "Look again", on: { click: () => look() } })),
       told, gates.node, lives.node));
 

@@ -1,6 +1,6 @@
 // One stream, live: what came beside what was expected, what is expected now, what is strange, and whom the mix trusts.
 
-import { badge, bar, el, setText, table } from "./dom.js";
+import { badge, bar, el, setText } from "./dom.js";
 import { alarmLine, band, Chart, colour, dates, plain } from "./charts.js";
 import * as format from "./format.js";
 
@@ -154,7 +154,8 @@ export function show(context, group, stream) {
       el("a", { class: one.incident.end === null ? "open" : "", href: context.link("incident", group, one.incident.id), text: `${one.incident.id}${one.incident.end === null ? " (open)" : ""}` }), " "]));
   }
 
-  const follow = () => context.follow({ view: "stream", group, stream }, { stream: begin, frame: add, missed: follow, incident: listIncidents });
+  const sayWhy = () => context.get("stream", { group, stream }).catch((error) => setText(facts, `Nothing to show: ${error.message}.`));
+  const follow = () => context.follow({ view: "stream", group, stream }, { stream: begin, frame: add, missed: follow, incident: listIncidents, refused: sayWhy });
   follow();
   listIncidents();
   return {
