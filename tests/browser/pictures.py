@@ -24,12 +24,12 @@ from tests.broker.mosquitto import Mosquitto
 from tests.browser.chromium import Window, launched
 
 FOLDER = Path(__file__).parent.parent.parent / "deploy" / "pictures"
-DESK = {"viewport": {"width": 1180, "height": 760}}
-PHONE = {"viewport": {"width": 390, "height": 780}, "has_touch": True}
+DESK = {"viewport": {"width": 1080, "height": 640}}
+PHONE = {"viewport": {"width": 390, "height": 740}, "has_touch": True}
 SETTLED_MS = 2500.0  # until charts are drawn
 PAST = 560  # ticks: two days, some faults of the plan among them
 AT_ONCE = 40  # ticks: the broker holds no more than 1000 messages for the daemon
-LIVE_S = 1.0  # between two ticks while pictures are taken
+LIVE_S = 5.0  # between two ticks while pictures are taken
 CONFIG = """
 [mqtt]
 port = {port}

@@ -60,6 +60,7 @@ export class Chart {
       hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("text") }, namelength: -1 },
       ...layout,
     };
+    if (this.node.clientWidth < 480) Object.assign(base.legend, { entrywidth: 84, font: { size: 10 } });
     for (const key of Object.keys(base)) if (/^[xy]axis\d*$/.test(key)) base[key] = { ...axis, ...base[key] };
     base.xaxis ??= axis;
     base.yaxis ??= axis;

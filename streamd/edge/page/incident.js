@@ -67,8 +67,8 @@ export function show(context, group, id) {
     }));
     const scores = new Chart(200, "Score and its terms", () => {
       const names = Object.keys(around.scores).filter((name) => name !== "score");
-      const traces = names.map((name, i) => ({ x, y: around.scores[name], mode: "lines", name, line: { color: colour(`term-${i + 1}`), width: 1 } }));
-      traces.push({ x, y: around.scores.score, mode: "lines", name: "score", line: { color: colour("text"), width: 2 } });
+      const traces = names.map((name, i) => ({ x, y: around.scores[name], mode: "lines", name, line: { color: colour(`term-${i + 1}`), width: 1.5 } }));
+      traces.unshift({ x, y: around.scores.score, mode: "lines", name: "score", line: { color: colour("under"), width: 5 } });
       return [traces, { yaxis: { title: { text: "score" }, rangemode: "tozero" }, shapes: [span(), alarmLine()] }];
     });
     return [...panels, scores];

@@ -92,7 +92,7 @@ export function show(context, group = context.about.groups[0].name, stream = nul
       type: "heatmap", z: memory[gate], x: dates(memory.time), colorscale: scale, zmin: gate === "cell" ? -bound : 0, zmax: bound,
       text: undefined, hovertemplate: "cell %{customdata}, %{x}: %{z}<extra></extra>",
       customdata: memory.cells.map((cell) => memory.time.map(() => cell)), colorbar: { thickness: 10, outlinewidth: 0 },
-    }], { hovermode: "closest", yaxis: { autorange: "reversed", showticklabels: false, title: { text: "cells" } }, margin: { l: 40, r: 10, t: 10, b: 32 } }];
+    }], { hovermode: "closest", yaxis: { autorange: "reversed", showticklabels: false, ticks: "", title: { text: "cells" } }, margin: { l: 40, r: 10, t: 10, b: 32 } }];
   }
 
   function composeLives() {

@@ -135,9 +135,10 @@ export function show(context, group, stream) {
     const x = dates(frames.map((frame) => frame.time));
     const colours = ["term-1", "term-2", "term-3", "term-4"];
     const traces = about.terms.map((term, i) => ({
-      x, y: frames.map((frame) => frame.terms[i]), mode: "lines", name: term, line: { color: colour(colours[i]), width: 1 },
+      x, y: frames.map((frame) => frame.terms[i]), mode: "lines", name: term, line: { color: colour(colours[i]), width: 1.5 },
     }));
-    traces.push({ x, y: frames.map((frame) => frame.score), mode: "lines", name: "score", line: { color: colour("text"), width: 2 } });
+    // below the terms, the largest of which it is
+    traces.unshift({ x, y: frames.map((frame) => frame.score), mode: "lines", name: "score", line: { color: colour("under"), width: 5 } });
     const top = Math.max(1.2, ...frames.map((frame) => frame.score ?? 0));
     return [traces, { xaxis: { range: reach() }, yaxis: { title: { text: "score" }, range: [0, top * 1.05] }, shapes: [alarmLine()], margin: MARGIN }];
   }
