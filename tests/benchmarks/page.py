@@ -96,7 +96,7 @@ def measure(folder: Path, streams: int, round_s: float, seconds: float) -> dict[
             figures |= smoothness("standing", gaps)
             figures |= smoothness("scrolling", page.evaluate(FRAMES, [seconds, True]))
             page.locator("#search").fill("pump-49")
-            page.wait_for_function("document.querySelectorAll('.space .row:not([hidden])').length < 300")
+            page.locator(".counts [role=status]", has_text=" of ").wait_for()
             page.locator("#search").fill("")
             figures["daemon CPU, one looks, cores"] = cores(daemon, seconds)
             figures["daemon RSS, MB"] = daemon.metric("process_resident_memory_bytes") / 1e6
@@ -113,7 +113,7 @@ def loading(page: Page, address: str, name: str) -> dict[str, float]:
     """From the start of the navigation until something, and until all rows that fit are seen, ms."""
     page.goto("about:blank")
     page.goto(f"{address}#/streams", wait_until="commit")
-    page.wait_for_function("document.querySelectorAll('.space .row:not([hidden])').length > 10")
+    page.locator(".space .row:not([hidden])").nth(10).wait_for()
     rows = page.evaluate("performance.now()")
     paints = dict(page.evaluate(PAINTS))
     return {

@@ -64,9 +64,9 @@ async function route() {
   const known = Object.hasOwn(VIEWS, name) ? name : "streams";
   for (const tab of document.querySelectorAll("nav a"))
     tab.toggleAttribute("aria-current", tab.hash === link(TABS[known] ?? known));
-  const module = await VIEWS[known]();
+  let module;
   try {
-    about = await get("about"); // channels may have come
+    [module, about] = await Promise.all([VIEWS[known](), get("about")]); // channels may have come
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     find("view").replaceChildren(el("p", { class: "quiet", text: `The daemon is not there yet: ${error.message}.` }));
