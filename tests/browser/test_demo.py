@@ -17,8 +17,8 @@ def test_a_fault_that_is_typed_shows_on_the_page_two_seconds_after_it_was_told_a
     window: Callable[..., Window],
 ) -> None:
     demo = Demo()
+    page = window().page
     try:
-        page = window().page
         page.goto(f"{demo.address}/#/incidents")
         demo.wait_until_warm()
         before = {one["id"] for one in demo.told}
@@ -34,5 +34,6 @@ def test_a_fault_that_is_typed_shows_on_the_page_two_seconds_after_it_was_told_a
         page.get_by_role("button", name="Use it").click()
         expect(card.locator(".verdict")).to_have_text("false alarm")
     finally:
+        page.close()  # before what it follows ends
         code = demo.end()
     assert code == 0
