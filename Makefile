@@ -8,11 +8,43 @@ PYTHON = $(shell for p in python3.11 python3 python3.12 python3.13 python3.14; d
 # Debian puts servers where a user's PATH does not look.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help demo test test-env check bench bench-forecast bench-anomaly bench-streams bench-experts bench-page pictures soak simulate clean
+# Where `make install` puts things; DESTDIR before all of it is for those who make packages.
+PREFIX := /opt/streamd
+CONFDIR := /etc/streamd
+UNITDIR := /etc/systemd/system
+DESTDIR :=
+# The index of torch's CPU builds that pytorch.org names: for x86, where a plain install brings gigabytes of CUDA.
+TORCH_INDEX :=
+HERE = $(DESTDIR)$(PREFIX)
+
+.PHONY: help install install-files uninstall demo test test-env check bench bench-forecast bench-anomaly bench-streams bench-experts bench-page pictures soak simulate clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+install: install-files  ## the program into PREFIX=/opt/streamd, a unit for systemd, a config; TORCH_INDEX=... on x86
+	@test -n '$(PYTHON)' || { echo 'make: needs Python 3.11 or newer: apt-get install python3, or say PYTHON=...' >&2; exit 1; }
+	@test ! -e '$(HERE)' -o -f '$(HERE)/pyvenv.cfg' || { echo 'make: $(HERE) is there and not ours; say PREFIX=...' >&2; exit 1; }
+	$(PYTHON) -m venv '$(HERE)'
+	'$(HERE)/bin/python' -m pip install -q --disable-pip-version-check $(if $(TORCH_INDEX),--index-url '$(TORCH_INDEX)') -c constraints.txt torch
+	'$(HERE)/bin/python' -m pip install -q --disable-pip-version-check -c constraints.txt .
+	@rm -rf build *.egg-info
+	@test -z '$(DESTDIR)' || grep -lIr '^#!$(DESTDIR)' '$(HERE)/bin' | xargs -r sed -i '1s|^#!$(DESTDIR)|#!|'
+	'$(HERE)/bin/python' -m streamd --version
+	@echo 'Next: your topics in $(CONFDIR)/streamd.toml, the password in $(CONFDIR)/mqtt-password, then'
+	@echo '  systemctl daemon-reload && systemctl enable --now streamd'
+
+install-files:  # all but the program; a config that is there is kept
+	install -d -m 0755 '$(DESTDIR)$(CONFDIR)' '$(DESTDIR)$(UNITDIR)'
+	test -e '$(DESTDIR)$(CONFDIR)/streamd.toml' || install -m 0644 deploy/streamd.toml '$(DESTDIR)$(CONFDIR)/streamd.toml'
+	sed -e 's|/opt/streamd/|$(PREFIX)/|g; s|/etc/streamd/|$(CONFDIR)/|g' deploy/streamd.service > '$(DESTDIR)$(UNITDIR)/streamd.service'
+	chmod 0644 '$(DESTDIR)$(UNITDIR)/streamd.service'
+
+uninstall:  ## the program and the unit; config and state stay
+	@test ! -e '$(HERE)' -o -f '$(HERE)/pyvenv.cfg' || { echo 'make: $(HERE) is not what make install made' >&2; exit 1; }
+	rm -rf '$(HERE)'
+	rm -f '$(DESTDIR)$(UNITDIR)/streamd.service'
 
 demo: $(VENV)/for-demo  ## everything at once, on an embedded broker, with the page; SECONDS=60 ends it by itself
 	@$(BIN)/streamd demo $(if $(SECONDS),--seconds $(SECONDS))

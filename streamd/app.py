@@ -269,10 +269,9 @@ class App:
         except commands.CommandError as error:
             self._refuse("bad_command", message)
             answer = commands.reply(False, str(error), request)
-        if message.response_topic is not None:
-            self._link.publish(
-                message.response_topic, answer, qos=1, droppable=False, kind="reply", correlation=message.correlation
-            )
+        to = message.response_topic
+        if to is not None and self._router.match(to) is None:  # an answer must not come back as somebody's reading
+            self._link.publish(to, answer, qos=1, droppable=False, kind="reply", correlation=message.correlation)
 
     async def _carry_out(self, request: commands.Request) -> bytes:
         if request.group is not None and request.group not in self._workers:
@@ -316,10 +315,7 @@ class App:
         if not self.started.is_set():
             reasons.append("recovering")
         else:
-            if not self._link.connected:
-                reasons.append(f"no connection to the broker at {self._config.mqtt.host}:{self._config.mqtt.port}")
-            elif not self._link.ready:
-                reasons.append("the broker has not granted the subscriptions")
+            reasons += self._link.trouble
             for part in (self._keeper, self._checkpointer):
                 if part.failing:
                     reasons.append(f"{self._folder} can't be written: {part.failing}")

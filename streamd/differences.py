@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from streamd.engine.engine import KINDS, Engine
+from streamd.engine.engine import Engine
+from streamd.engine.state import KINDS
 from streamd.records import Array
 
 WHOLE = tuple(f"{part}." for part in KINDS)  # arrays that are the group's; all others have a row per stream in memory

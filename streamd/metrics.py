@@ -109,6 +109,9 @@ candidates = Counter("streamd_candidates", "Training candidates by verdict.", ["
 # --- broker ---
 broker_connected = Gauge("streamd_broker_connected", "1 while the broker connection is up.", registry=registry)
 broker_connects = Counter("streamd_broker_connects", "Connection attempts by result.", ["result"], registry=registry)
+filters_refused = Gauge(
+    "streamd_broker_refused_filters", "Subscriptions that the broker does not grant.", registry=registry
+)
 published = Counter("streamd_published", "Messages handed to the socket.", ["kind"], registry=registry)
 
 # --- state ---

@@ -10,6 +10,7 @@ WITHOUT_MODULE = {
     "tests/wire/test_hostile_input.py",
     "tests/engine/test_contract.py",
     "tests/engine/test_signals.py",
+    "tests/engine/test_poison.py",
     "tests/engine/test_stuck.py",
 }  # of the tree, of all decoders, of whole engines
 # Folders that test the whole rather than one module; what lies there has names of its own.

@@ -18,8 +18,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from streamd.edge.dial import CONNECT_LIMIT_S, ConnectError, Version, close_socket
+from streamd.config import Tls
+from streamd.edge import tls
+from streamd.edge.dial import CONNECT_LIMIT_S, Version, close_socket
 from streamd.edge.outbox import Outgoing
+from streamd.edge.trouble import ConnectError
 
 MISC_EVERY_S = 1.0  # keepalive is looked at so often
 MESSAGES_PER_TURN = 64  # read or written before the loop's other tasks get their turn
@@ -66,12 +69,14 @@ class Connection:
     Args:
         client: with an open socket.
         listener: is told what happens.
+        certificates: that TLS was agreed on with; None: there is none.
     """
 
-    def __init__(self, client: Client, listener: Listener) -> None:
+    def __init__(self, client: Client, listener: Listener, certificates: Tls | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._client = client
         self._listener = listener
+        self._certificates = certificates
         self._socket = client.socket()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._welcome: Welcome | None = None
@@ -106,7 +111,7 @@ class Connection:
             self._detach()
         reason = self._reason or "the connection broke"
         if self._welcome is None:
-            raise self._refusal or ConnectError("closed", f"{reason} before CONNECT was answered")
+            raise self._refusal or self._hung_up(reason)
         return reason
 
     def publish(self, message: Outgoing) -> int:
@@ -172,6 +177,12 @@ class Connection:
     def abort(self) -> None:
         """End without a goodbye: the will goes out."""
         self._end()
+
+    def _hung_up(self, reason: str) -> ConnectError:
+        """Why there was no answer to CONNECT: one about certificates comes as an alert, as late as that."""
+        if self._certificates is not None:
+            return tls.hung_up(self._socket, self._certificates)
+        return ConnectError("closed", f"{reason} before CONNECT was answered")
 
     def _attach(self) -> None:
         if self._socket is None:  # closed while CONNECT was written

@@ -18,20 +18,15 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from streamd import config
+from streamd.edge import tls
+from streamd.edge.trouble import ConnectError
 
 CONNECT_LIMIT_S = 10.0  # for name, TCP and TLS together, and again for the broker's answer
 NEVER_EXPIRES = 0xFFFF_FFFF  # the largest session expiry interval
+LARGEST_PACKETS = 16  # times max_payload_bytes: what is larger is not even sent to us, where MQTT would allow 256 MB
+LARGEST_PACKET = 0xFFF_FFFF  # that MQTT knows
 
 Version: TypeAlias = Literal["5", "3.1.1"]
-Result: TypeAlias = Literal["refused", "unavailable", "protocol", "closed", "timeout", "unreachable", "tls", "secret"]
-
-
-class ConnectError(Exception):
-    """The broker was not reached, or did not take us in."""
-
-    def __init__(self, result: Result, reason: str) -> None:
-        super().__init__(reason)
-        self.result = result
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +76,27 @@ def _open(settings: config.Mqtt, version: Version, will: Will, abandoned: thread
         if abandoned.is_set():
             sock.close()
             raise ConnectionAbortedError("given up")
+        opened.append(sock)
 
+    opened: list[socket.socket] = []
     client.on_socket_open = stop_if_abandoned
     arguments: dict[str, Any] = {}
     if version == "5":
         properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = min(settings.session_expiry_s, NEVER_EXPIRES)
         properties.ReceiveMaximum = min(settings.inbox_messages, 65_535)
+        properties.MaximumPacketSize = min(LARGEST_PACKETS * max(settings.max_payload_bytes, 4096), LARGEST_PACKET)
         arguments = {"clean_start": False, "properties": properties}
     try:
         client.connect(settings.host, settings.port, settings.keepalive_s, **arguments)
-    except ssl.SSLError as error:
-        raise ConnectError("tls", str(error)) from error
     except (OSError, UnicodeError) as error:  # UnicodeError: a host name that can't be one
+        if settings.tls is not None and isinstance(error, ssl.SSLError | tls.HandshakeError):
+            raise tls.handshake_failed(error, settings.host, settings.tls) from error
         raise ConnectError("unreachable", str(error) or type(error).__name__) from error
     client.on_socket_open = None
     sock = client.socket()
+    if sock is None and settings.tls is not None:  # closed while CONNECT was written
+        raise tls.hung_up(opened[0], settings.tls)
     if isinstance(sock, socket.socket):  # always, but paho promises less
         # A score follows its forecast at once; else it waits 40 ms for the broker's delayed acknowledgement (Nagle).
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -121,31 +121,8 @@ def _client(settings: config.Mqtt, version: Version, will: Will) -> Client:
             raise ConnectError("secret", str(error)) from error
         client.username_pw_set(settings.username, password)
     if settings.tls is not None:
-        try:
-            client.tls_set_context(_tls_context(settings.tls))
-        except (OSError, ValueError) as error:  # an SSLError is an OSError
-            raise ConnectError("tls", f"certificates can't be used: {error}") from error
+        client.tls_set_context(tls.context(settings.tls))
     return client
-
-
-class _Socket(ssl.SSLSocket):
-    """Closed when the handshake fails; paho would leave that to the collector, one open socket per attempt."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except OSError:
-            self.close()
-            raise
-
-
-def _tls_context(tls: config.Tls) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca_file)
-    context.sslsocket_class = _Socket
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if tls.cert_file is not None:
-        context.load_cert_chain(tls.cert_file, tls.key_file)
-    return context
 
 
 def _discard(attempt: asyncio.Future[Client]) -> None:

@@ -28,12 +28,13 @@ from paho.mqtt.client import MQTTMessage
 from streamd import config, metrics
 from streamd.edge.backoff import Backoff
 from streamd.edge.connection import Connection, Welcome
-from streamd.edge.dial import ConnectError, Version, Will, dial
+from streamd.edge.dial import Version, Will, dial
 from streamd.edge.inbox import Incoming
 from streamd.edge.outbox import Kind, Outgoing
 from streamd.edge.recall import Mark
 from streamd.edge.receiver import Receiver
 from streamd.edge.sender import Sender
+from streamd.edge.trouble import ConnectError, advise
 from streamd.wire.messages import Message
 
 __all__ = ["Incoming", "Kind", "Link"]
@@ -97,6 +98,9 @@ class Link:
         self._asked: dict[int, list[str]] = {}  # packet id -> filters of a subscription without an answer yet
         self._fence: _Fence | None = None
         self._granted: set[str] = set()  # filters that the broker's session holds
+        self._refused: dict[str, str] = {}  # filter -> why this connection does not get it
+        self._ask_again: asyncio.TimerHandle | None = None
+        self._failure = ""  # of the last connection or attempt, and what to do about it
         self._connection: Connection | None = None
         self._welcome: Welcome | None = None  # of the connection that is up
         self._since = 0.0  # loop time
@@ -119,6 +123,20 @@ class Link:
     def ready(self) -> bool:
         """Whether it also has granted every subscription."""
         return self.connected and self._granted.issuperset(self._filters)
+
+    @property
+    def trouble(self) -> list[str]:
+        """What keeps it from its work, each with what to do about it; empty when nothing does."""
+        broker = f"the broker at {self._settings.host}:{self._settings.port}"
+        if not self.connected:
+            return [": ".join(filter(None, (f"no connection to {broker}", self._failure)))]
+        found = [f"{broker} does not let us read {name}: {why}; {self._rights}" for name, why in self._refused.items()]
+        if not found and not self.ready:
+            found.append("the broker has not granted the subscriptions")
+        if (refusal := self._sender.refusal) is not None:
+            topic, why = refusal
+            found.append(f"{broker} does not let us publish on {topic}: {why}; {self._rights}")
+        return found
 
     @property
     def dry(self) -> bool:
@@ -277,12 +295,13 @@ class Link:
         version = self._version()
         try:
             client = await dial(self._settings, version, self._will, self._closed)
-            self._connection = Connection(client, self)
+            self._connection = Connection(client, self, self._settings.tls)
             reason = await self._connection.run()
         except ConnectError as error:
             return self._after_failure(error, version)
         finally:
             self._connection_ended()
+        self._failure = reason
         log.log(logging.WARNING if self._receiving else logging.INFO, "action=disconnected reason=%r", reason)
         self._backoff.ended(self._loop.time() - self._since)
         return self._backoff.next_s()
@@ -306,13 +325,16 @@ class Link:
             return 0.0
         final = error.result in ("refused", "protocol", "secret")
         pause_s = self._backoff.longest_s() if final else self._backoff.next_s()
+        advice = advise(error, self._settings)
+        self._failure = f"{error}; {advice}"
         log.warning(
-            "action=connect_failed host=%s port=%d protocol=%s result=%s reason=%r retry_s=%.1f",
+            "action=connect_failed host=%s port=%d protocol=%s result=%s reason=%r advice=%r retry_s=%.1f",
             self._settings.host,
             self._settings.port,
             version,
             error.result,
             str(error),
+            advice,
             pause_s,
         )
         return pause_s
@@ -324,6 +346,11 @@ class Link:
         self._end_pause()
         self._receiver.connection_lost()
         self._asked.clear()
+        self._refused.clear()
+        metrics.filters_refused.set(0)
+        if self._ask_again is not None:
+            self._ask_again.cancel()
+            self._ask_again = None
         self._fence = None
         self._sender.connection_lost(self._birth)
         self._sent.set()
@@ -394,8 +421,13 @@ class Link:
         for name, refusal in zip(self._asked.pop(mid, []), refusals, strict=False):
             if refusal is None:
                 self._granted.add(name)
+                self._refused.pop(name, None)
             else:
-                log.error("action=subscription_refused filter=%r reason=%r", name, refusal)
+                self._refused[name] = refusal
+                log.error("action=subscription_refused filter=%r reason=%r advice=%r", name, refusal, self._rights)
+        metrics.filters_refused.set(len(self._refused))
+        if self._refused and self._ask_again is None:  # the broker may be given other rights without a restart
+            self._ask_again = self._loop.call_later(self._backoff.longest_s(), self._subscribe_again)
 
     def on_passed(self, mid: int) -> None:
         """The broker's answer to `fence`, or to what `_subscribe` asked for no more."""
@@ -412,6 +444,11 @@ class Link:
         if missing:
             self._asked[self._open.subscribe(missing)] = missing
 
+    def _subscribe_again(self) -> None:
+        self._ask_again = None
+        refused = [name for name in self._refused if name not in self._granted]
+        self._asked[self._open.subscribe(refused)] = refused
+
     def _read_again_if_room(self) -> None:
         if self._pause is not None and self._receiver.room:
             self._end_pause()
@@ -426,6 +463,11 @@ class Link:
         log.warning("action=inbox_overrun messages=%d reason='sent more than is dealt with'", self._receiver.held)
         if self._connection is not None:
             self._connection.disconnect()
+
+    @property
+    def _rights(self) -> str:
+        who = "anybody" if self._settings.username is None else f'user "{self._settings.username}"'
+        return f"its access rights for {who} (mosquitto: acl_file) have to allow it"
 
     @property
     def _open(self) -> Connection:

@@ -27,6 +27,7 @@ class Sender:
     def __init__(self, limit: int) -> None:
         self._outbox = Outbox(limit)
         self._in_flight: dict[int, Outgoing] = {}  # packet id -> QoS-1 message without an answer yet
+        self.refusal: tuple[str, str] | None = None  # topic and reason, until the broker takes something there
 
     @property
     def waiting(self) -> int:
@@ -83,14 +84,21 @@ class Sender:
     def acknowledged(self, mid: int, refusal: str | None) -> None:
         """The broker has the message, or does not want it."""
         message = self._in_flight.pop(mid, None)
-        if refusal is not None and message is not None:
+        if message is None:
+            return
+        if refusal is not None:
+            if message.kind != "reply":  # whoever asks chooses where the answer goes
+                self.refusal = (message.topic, refusal)
             metrics.dropped.labels("outbox", "refused").inc()
             log.warning("action=publish_refused topic=%r reason=%r", message.topic, refusal)
+        elif self.refusal is not None and self.refusal[0] == message.topic:
+            self.refusal = None
 
     def connection_lost(self, birth: Outgoing) -> None:
         """What was on its way goes first on the next connection; but for the birth, which each has of its own."""
         self._outbox.put_back(message for message in self._in_flight.values() if message is not birth)
         self._in_flight.clear()
+        self.refusal = None
 
     def give_up(self) -> None:
         """Send nothing more."""

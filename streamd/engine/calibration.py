@@ -2,8 +2,9 @@
 
 Peaks over threshold (Siffer et al. 2017, "Anomaly detection in streams with extreme value theory"): the largest of
 each block of frames, where it exceeds the median one, has a generalised Pareto tail, drawn out as far as the budget
-asks; alarms teach it once, when they are over. While a stream is young, its group's tail counts too. On top of it a
-controller holds all terms together to the budget. Knows sizes, not what they are of.
+asks, but no further than the largest that was seen lets expect; alarms teach it once, when they are over. While a
+stream is young, its group's tail counts too. On top of it a controller holds all terms together to the budget. Knows
+sizes, not what they are of.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ GROUP: Final = 30.0  # peaks that the group's tail counts like
 POOL_BLOCKS: Final = 5000.0  # memory of the group
 SHAPE: Final = (-0.2, 0.3)  # limits of the tail's shape
 CLIP: Final = 1.2  # lines: a peak counts as no larger
+FADE: Final = 0.001  # of the way from the median to the largest, by which that is forgotten with each block
+MARGIN: Final = 1.2  # for what was largest by chance
+BEGIN_BLOCKS: Final = 16  # the median is begun as the mean of so many
+BOUND_BLOCKS: Final = 32  # before, the largest says little
 STRICTER: Final = (
     0.1  # an alarm raises its term's line by it, relative; LEAN of it is taken back while the budget of one passes
 )
@@ -55,6 +60,7 @@ class Tails(Rows):
     peaks: F64 = column("J")  # that exceeded it, as far as the memory reaches
     excess: F64 = column("J")  # their mean excess
     square: F64 = column("J")  # and mean square of it
+    largest: F64 = column("J", fill=np.nan)  # of the blocks, slowly forgotten
 
     def line(self, slots: I64, common: Common, natural: float, reach: F64, channels: int, period: F64) -> F64:
         """Where the line of each size lies, [B, J].
@@ -78,7 +84,22 @@ class Tails(Rows):
         known = BLOCK * np.maximum(np.maximum(blocks, common.blocks), 1.0)
         rarity = np.minimum(period[:, None] / SHARE, reach * known) / BLOCK  # blocks from one to the next
         line = level + _beyond(excess, square, 0.5 * rarity)
+        bound = self._bound(slots, rarity)
+        line = np.where(bound < line, bound, line)
         return np.fmax(line, natural)  # also where nothing is known yet
+
+    def _bound(self, slots: I64, rarity: F64) -> F64:
+        """How far the largest block seen lets a line lie at most, [B, J]; inf where it says nothing.
+
+        Where sizes come from two worlds, calm and disturbed, a tail fitted to both runs off far beyond all that ever
+        came. With exponential excesses the largest of n blocks grows as log n, so the one block in `rarity` lies
+        log(2 rarity) / log(n) times as far from the median; heavier tails are told by a largest that is far out.
+        """
+        blocks, level = self.blocks[slots], self.level[slots]
+        seen = np.clip(blocks, 2.0, 1.0 / FADE)
+        further = np.log(2.0 * np.maximum(rarity, 1.0)) / np.log(seen)
+        bound = level + MARGIN * np.maximum(further, 1.0) * (self.largest[slots] - level)
+        return np.where((blocks >= BOUND_BLOCKS) & np.isfinite(bound), bound, np.inf)
 
     def learn(self, slots: I64, n: I64, size: F64, line: F64, warming: Bool, common: Common) -> None:
         """Take in the sizes of a frame [B, J]; n [B] counts the streams' frames."""
@@ -107,12 +128,20 @@ class Tails(Rows):
         blocks, level, peaks = self.blocks[slots], self.level[slots], self.peaks[slots]
         excess, square = self.excess[slots], self.square[slots]
         first = counts & (blocks == 0.0)
-        step = np.maximum(1.0 / (blocks + 1.0), 0.01) * np.maximum(excess, 0.05)
+        # the first one may be far off, from where it would take short steps a thousand blocks
+        length = np.where(blocks < BEGIN_BLOCKS, np.abs(top - level), np.maximum(excess, 0.05))
+        step = np.maximum(1.0 / (blocks + 1.0), 0.01) * length
         level = np.where(first, top, np.where(counts, level + step * np.sign(top - level), level))
         peak = counts & (top > level)
         beyond = np.where(peak, top - level, 0.0)
         peaks = np.where(peak, np.minimum(peaks + 1.0, MEMORY_BLOCKS), peaks)
         rate = np.where(peak, 1.0 / np.maximum(peaks, 1.0), 0.0)
+        largest = self.largest[slots]
+        # in a state of an older version, it is what the tail lets expect of so many blocks
+        guess = np.where(blocks > 0.0, level + _beyond(excess, square, 0.5 * blocks), top)
+        largest = np.where(np.isnan(largest), guess, largest)
+        largest = np.where(counts, np.maximum(largest - FADE * (largest - level), top), self.largest[slots])
+        self.largest[slots] = largest
         self.blocks[slots] = blocks + counts
         self.level[slots], self.peaks[slots] = level, peaks
         self.excess[slots] = excess + rate * (beyond - excess)

@@ -68,7 +68,7 @@ class Drift(Rows):
 
     def _insert(self, slots: I64, number: I64, errors: F64) -> None:
         """Put in the buckets of one error each, which are the number-th, from 0, of their streams' windows."""
-        mean = np.clip(errors, -_LARGEST, _LARGEST).astype(np.float32)
+        mean = np.minimum(np.maximum(errors, -_LARGEST), _LARGEST).astype(np.float32)
         square = np.zeros_like(mean)
         for level in range(LEVELS):
             if not len(slots):

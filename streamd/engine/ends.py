@@ -38,9 +38,12 @@ class Ends(Rows):
 
     def bounded(self, slots: I64, last: F64, offsets: F64) -> F64:
         """Forecasts [B, ..., H, C], offsets from the last values [B, C], that reach beyond no end."""
+        stops_low, stops_high = self.low_visits[slots] >= VISITS, self.high_visits[slots] >= VISITS
+        if not (stops_low.any() or stops_high.any()):
+            return offsets
         shape = (len(slots), *(1,) * (offsets.ndim - 2), self.sizes["C"])
-        low = np.where(self.low_visits[slots] >= VISITS, self.lowest[slots] - last, -np.inf).reshape(shape)
-        high = np.where(self.high_visits[slots] >= VISITS, self.highest[slots] - last, np.inf).reshape(shape)
+        low = np.where(stops_low, self.lowest[slots] - last, -np.inf).reshape(shape)
+        high = np.where(stops_high, self.highest[slots] - last, np.inf).reshape(shape)
         limited: F64 = np.clip(offsets, low, high)
         return limited
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamd.engine import regression
+from streamd.engine.backlog import Backlog
 from streamd.engine.ends import Ends
 from streamd.engine.lags import Lags
 from streamd.engine.mix import EXPERTS, E, Gate, Mix
@@ -40,6 +41,8 @@ class Frames:
     before: F64  # [B, C] last values before these; NaN where never seen
     last: F64  # [B, C] last value, this frame's where it has one; NaN where never seen
     usual: F64  # [B, H, C] usual change over 1..H steps
+    level: F64  # [B, C] where the channel usually is
+    spread: F64  # [B, C] and how far from there
     lowest: F64  # [B, C] what is further off counts as there
     highest: F64  # [B, C]
     trust: F64  # [B] 0..1, how far the frame may be learned from
@@ -62,6 +65,7 @@ class Experts:
         self.pending = Pending(sizes)
         self.seasons = Seasons(sizes)
         self.lags = Lags(sizes)
+        self.backlog = Backlog(sizes)
         self.regression = Regression(sizes)
         self.adaptive = Adaptive(sizes)
         self.reach = Reach(sizes)
@@ -75,6 +79,7 @@ class Experts:
             "pending": self.pending,
             "seasons": self.seasons,
             "lags": self.lags,
+            "backlog": self.backlog,
             "regression": self.regression,
             "adaptive": self.adaptive,
             "reach": self.reach,
@@ -91,7 +96,7 @@ class Experts:
             usual: [B, H, C] usual change.
             haste: [B] 0..1.
         """
-        scaled = errors / usual[:, None]
+        scaled = errors[:, :PUBLISHED] / usual[:, None]
         self.mix.learn(slots, scaled[:, :E], scaled[:, MIXED], haste)
         self.gate.learn(slots, scaled[:, MIXED] - scaled[:, CORRECTED], scaled[:, MIXED], haste)
 
@@ -104,40 +109,42 @@ class Experts:
         slots, n, trust = frames.slots, frames.n, frames.trust
         self.ends.learn(slots, frames.values, frames.before)
         here = np.isfinite(frames.values)
-        tame = np.clip(frames.values, frames.lowest, frames.highest)
+        tame = np.minimum(np.maximum(frames.values, frames.lowest), frames.highest)
         self.seasons.advance(slots, frames.steps)
-        season = self.seasons.expected(slots, frames.times, frames.interval)
-        features, weight = self.lags.before(slots, n)
-        targets, weight = regression.weigh(errors[:, SEASONAL], weight, frames.usual)
+        now = self.seasons.now(slots, frames.times, frames.interval)
+        targets, weight = regression.weigh(errors[:, SEASONAL], self.lags.trusted(slots, n), frames.usual)
         self.reach.learn(slots, errors[:, SEASONAL], frames.highest - frames.lowest)
-        self.regression.learn(slots, features, targets, weight, frames.haste)
-        self.adaptive.learn(slots, features, targets, weight, frames.haste)
-        self.seasons.learn(slots, n, frames.times, frames.interval, tame, trust)
+        self.backlog.add(slots, n, targets, weight, frames.haste)
+        self.seasons.learn(slots, n, now, frames.interval, tame, trust)
 
-        rest = np.where(here, tame - season, self.lags.rest(slots, n))
+        rest = np.where(here, tame - now.season, self.lags.rest(slots, n))
         x = self.lags.observe(slots, n, rest, here.astype(np.float64), frames.usual[:, 0])
         due = regression.due(n, frames.number)
         if len(due):
-            self.regression.solve(slots[due], frames.usual[due, 0])
-            self.adaptive.solve(slots[due], frames.usual[due, 0])
+            block = self.backlog.take(slots[due], n[due], self.lags)
+            for model in (self.regression, self.adaptive):
+                model.learn(slots[due], block)
+                model.solve(slots[due], frames.usual[due, 0])
 
         experts = np.empty((len(slots), E, *frames.usual.shape[1:]))
         experts[:, 0] = 0.0
         # a channel that is missing is expected where its seasons have carried it meanwhile
-        resting = np.where(here, -season, rest - frames.last)[:, None]
+        resting = np.where(here, -now.season, rest - frames.last)[:, None]
         seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
         # bounded before anything is added to it: what the regressions learn is what this leaves
         seasonal = self.ends.bounded(slots, frames.last, seasonal)
         experts[:, 1] = seasonal
-        experts[:, 2] = seasonal + self.reach.bounded(slots, self.regression.foretell(slots, x), frames.usual)
-        experts[:, 3] = seasonal + self.reach.bounded(slots, self.adaptive.foretell(slots, x), frames.usual)
-        experts[:, 2:] = self.ends.bounded(slots, frames.last, experts[:, 2:])
+        regressions = experts[:, 2:]
+        regressions[:, 0] = self.regression.foretell(slots, x)
+        regressions[:, 1] = self.adaptive.foretell(slots, x)
+        regressions[:] = seasonal[:, None] + self.reach.bounded(slots, regressions, frames.usual)
+        regressions[:] = self.ends.bounded(slots, frames.last, regressions)
         weights = self.mix.weights(slots)
         return Foretold(experts, weights, (weights * experts).sum(axis=1))
 
     def remember(self, slots: I64, n: I64, foretold: Foretold, corrected: F64, published: F64) -> None:
         """Keep all forecasts made at frames n until their values come; offsets [B, H, C] with the network's part."""
-        made = np.concatenate(
-            [foretold.experts[:, 1:], foretold.mixed[:, None], corrected[:, None], published[:, None]], axis=1
-        )
+        made = np.empty((len(slots), len(MADE), *published.shape[1:]))
+        made[:, : E - 1] = foretold.experts[:, 1:]
+        made[:, MIXED - 1], made[:, CORRECTED - 1], made[:, PUBLISHED - 1] = foretold.mixed, corrected, published
         self.pending.remember(slots, n, made)

@@ -19,15 +19,15 @@ DAY_S, WEEK_S = 86_400.0, 604_800.0
 
 def bounded(values: F64 | F32) -> F32:
     """Scaled values within the limit, 0 for NaN."""
-    finite = np.nan_to_num(values, nan=0.0, posinf=LIMIT, neginf=-LIMIT)
-    limited: F32 = np.clip(finite, -LIMIT, LIMIT).astype(np.float32)
+    limited: F32 = np.minimum(np.maximum(values, -LIMIT), LIMIT).astype(np.float32)
+    limited[np.isnan(limited)] = 0.0
     return limited
 
 
 def clock(times: F64, steps: F64) -> F32:
     """Time features [B, CLOCK] from times (s since the epoch, UTC) and the time since the last frame in usual steps."""
     day, week = times * (2 * np.pi / DAY_S), times * (2 * np.pi / WEEK_S)
-    late = np.clip(np.log2(np.maximum(steps, 2.0**-LIMIT)), -LIMIT, LIMIT)
+    late = np.minimum(np.maximum(np.log2(np.maximum(steps, 2.0**-LIMIT)), -LIMIT), LIMIT)
     return np.stack([late, np.sin(day), np.cos(day), np.sin(week), np.cos(week)], axis=-1).astype(np.float32)
 
 

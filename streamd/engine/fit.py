@@ -16,7 +16,7 @@ from streamd.engine.rows import Column
 from streamd.records import I64, Array
 
 FRESH = -1  # in an index: nothing of the old array has this place
-UNTOLD = {"W", "Q", "T", "J"}  # axes of no part in older states
+UNTOLD = {"W", "V", "Q", "T", "J"}  # axes of no part in older states
 LASTING = (
     "timing.seq",
     "timing.last_time",
@@ -65,7 +65,7 @@ class Change:
             for key, spec in kind.columns.items():
                 name = f"{part}.{key}"
                 # what waits for its values lies at places that follow from the horizon
-                moved = "W" in spec.axes and "H" in indexes
+                moved = ({"W", "V"} & {*spec.axes} or part == "backlog") and "H" in indexes
                 stays = part == "incidents" or name in LASTING or not foreign
                 if name in arrays and stays and not moved:
                     fitted[name] = _fit(arrays[name], spec, indexes)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamd.engine.rows import Rows, column
+from streamd.engine.rows import Rows, column, pick
 from streamd.records import F32, F64, I64
 
 LAGS = 6
@@ -33,12 +33,12 @@ _STRETCHES = _stretches()
 
 
 class Lags(Rows):
-    """The past that features are made of, and the features of frames whose next H values have not all come."""
+    """The past that features are made of, and the features of frames that are still to be learned from."""
 
     ring: F64 = column(BACK, "C")  # values without their seasons, frame n at n % BACK
     means: F64 = column(len(MEANS_FRAMES), "C", fill=np.nan)  # NaN: the channel has not spoken yet
-    waiting: F32 = column("W", "C", FEATURES, dtype=np.float32)  # features of frame n at n % W
-    weights: F64 = column("W", "C")  # how far these frames may be learned from
+    features: F32 = column("V", "C", FEATURES, dtype=np.float32)  # of frame n at n % V
+    trust: F64 = column("V", "C")  # how far these frames may be learned from
 
     def observe(self, slots: I64, n: I64, rest: F64, weight: F64, usual: F64) -> F64:
         """Features of frames n, [B, C, FEATURES].
@@ -53,12 +53,12 @@ class Lags(Rows):
             row, channel = np.nonzero(fresh)
             self.ring[slots[row], :, channel] = rest[fresh][:, None]
         self.ring[slots, n % BACK] = rest
-        past = self.ring[slots[:, None], (n[:, None] - np.arange(BACK)) % BACK]  # newest first
+        past = pick(self.ring, slots[:, None], (n[:, None] - np.arange(BACK)) % BACK)  # newest first
         means = np.where(fresh[:, None], rest[:, None], self.means[slots])
         rate = np.maximum(1.0 / (n[:, None] + 1.0), 1.0 / MEANS_FRAMES)
         means += rate[..., None] * (rest[:, None] - means)
         self.means[slots] = np.where((fresh & (weight == 0.0))[:, None], np.nan, means)
-        x = np.empty((len(slots), FEATURES, self.sizes["C"]))
+        x = np.zeros((len(slots), FEATURES, self.sizes["C"]))  # what memory held may be no number
         end = LAGS + 1 + len(STRETCHES)
         x[:, :LAGS] = past[:, 1 : LAGS + 1]
         x[:, LAGS + 1 : end] = np.matmul(_STRETCHES, past)
@@ -66,9 +66,9 @@ class Lags(Rows):
         x -= rest[:, None]
         x[:, LAGS] = usual
         large = np.abs(x[:, :LAGS]).max(axis=1) / (LARGE * usual)
-        features: F64 = np.clip(x, -_LIMIT, _LIMIT).transpose(0, 2, 1)
-        self.waiting[slots, n % self.sizes["W"]] = features
-        self.weights[slots, n % self.sizes["W"]] = weight / np.maximum(large, 1.0) ** 2
+        features: F64 = np.minimum(np.maximum(x, -_LIMIT), _LIMIT).transpose(0, 2, 1)
+        self.features[slots, n % self.sizes["V"]] = features
+        self.trust[slots, n % self.sizes["V"]] = weight / np.maximum(large, 1.0) ** 2
         return features
 
     def rest(self, slots: I64, n: I64) -> F64:
@@ -76,7 +76,11 @@ class Lags(Rows):
         before: F64 = self.ring[slots, (n - 1) % BACK]
         return before
 
-    def before(self, slots: I64, n: I64) -> tuple[F64, F64]:
-        """Features [B, H, C, FEATURES] of the frames 1..H before frames n, and their weights [B, H, C]."""
-        at = slots[:, None], (n[:, None] - 1 - np.arange(self.sizes["W"])) % self.sizes["W"]
-        return self.waiting[at].astype(np.float64), self.weights[at]
+    def trusted(self, slots: I64, n: I64) -> F64:
+        """How far the frames 1..H before frames n may be learned from, [B, H, C]."""
+        return pick(self.trust, slots[:, None], (n[:, None] - np.arange(1, self.sizes["H"] + 1)) % self.sizes["V"])
+
+    def past(self, slots: I64, n: I64, count: int) -> F64:
+        """Features of the frames before frames n, the newest first, [S, C, count, FEATURES]."""
+        before = pick(self.features, slots[:, None], (n[:, None] - np.arange(1, count + 1)) % self.sizes["V"])
+        return before.transpose(0, 2, 1, 3).astype(np.float64)

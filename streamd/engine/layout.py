@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamd.config import Group
+from streamd.engine.backlog import KEPT, Backlog
 from streamd.engine.calibration import Common, Strictness, Tails
 from streamd.engine.drift import Drift
 from streamd.engine.ends import Ends
@@ -44,6 +45,7 @@ PARTS: dict[str, type[Rows]] = {
     "pending": Pending,
     "seasons": Seasons,
     "lags": Lags,
+    "backlog": Backlog,
     "regression": Regression,
     "adaptive": Adaptive,
     "reach": Reach,
@@ -71,7 +73,8 @@ def axes(settings: Group, channels: int) -> dict[str, int]:
     """The length of every axis: channels C, horizon H, coverages Q, layers L of K cells, J vectors that are
     judged jointly.
 
-    Rings over frames: W for what waits for its values, R of S strides for windows, T for error trajectories.
+    Rings over frames: W for what waits for its values, V for what it was made from, R of S strides for windows, T for
+    error trajectories.
     """
     training, net = settings.training, settings.network
     H = settings.horizon_steps
@@ -81,6 +84,7 @@ def axes(settings: Group, channels: int) -> dict[str, int]:
         "C": channels,
         "H": H,
         "W": H,
+        "V": H + KEPT,
         "Q": len(settings.coverages),
         "J": 1 + len(vectors(H)),
         "T": ring(settings.paths, H),

@@ -8,7 +8,7 @@ Knows single channels, no coupling and no forecast.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,53 +104,56 @@ class Novelty(Rows):
         span = high - low
 
         width, origin = self.width[slots], self.origin[slots]
-        recent, older = self.recent[slots], self.older[slots]
         centre = 0.5 * (low + high)
-        # the smallest numbers have no fractions: of a range of a few of them a cell has no width, and it counts as none
-        wanted = np.ceil(np.log2(np.where(span > 0.0, span, 1.0))) - (CELLS_LOG - 1)
-        wanted = np.where(seen & (span > 0.0), np.exp2(wanted), 0.0)
-        # a range that is nothing beside the level has cells as fine as numbers are
-        wanted = np.maximum(
-            wanted, np.where(wanted > 0.0, np.exp2(np.ceil(np.log2(np.abs(centre) + 1e-300))) / _FURTHEST, 0.0)
-        )
-        begins = (width == 0.0) & (wanted > 0.0)
-        width = np.where(begins, wanted, width)
-        origin = np.where(begins, np.floor(centre / np.where(begins, width, 1.0)) - CELLS // 2, origin)
+        # what follows is written where it changes, which is in few places: the cells are most of what there is
+        without = np.nonzero((width == 0.0) & seen & (span > 0.0))
+        if len(without[0]):
+            wanted = _width(span[without], centre[without])
+            begins = tuple(axis[wanted > 0.0] for axis in without)
+            wide = wanted[wanted > 0.0]
+            width[begins] = wide
+            origin[begins] = np.floor(centre[begins] / wide) - CELLS // 2
+            self._put(slots, begins, width, origin)
+            place = np.clip(np.floor(first[begins] / wide) - origin[begins], 0, CELLS - 1).astype(np.int64)
+            self.recent[(slots[begins[0]], *begins[1:], place >> 3)] |= _bit(place)
         active = seen & (width > 0.0)
-        marks = np.nonzero(begins)
-        _mark(recent, marks, np.floor(first[marks] / width[marks]) - origin[marks])
 
         # where a range has grown by hundreds of orders, the way in old cells is no number
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             cell = np.floor(views / width) - origin
-        tight = active & (span > FULL * CELLS * width)
-        moved = np.nonzero(tight | (active & ((cell < 0) | (cell >= CELLS))))
+        tight = span > FULL * CELLS * width
+        moved = np.nonzero(active & (tight | (cell < 0) | (cell >= CELLS)))
         if len(moved[0]):
-            wider = np.where(tight[moved], np.maximum(wanted[moved], 2.0 * width[moved]), width[moved])
+            wanted = _width(span[moved], centre[moved])
+            wider = np.where(tight[moved], np.maximum(wanted, 2.0 * width[moved]), width[moved])
             start = np.floor(centre[moved] / wider) - CELLS // 2
-            for bits in (recent, older):
-                bits[moved] = _regrid(bits[moved], width[moved], origin[moved], wider, start)
+            at = slots[moved[0]], *moved[1:]
+            for bits in (self.recent, self.older):
+                bits[at] = _regrid(bits[at], width[moved], origin[moved], wider, start)
             width[moved], origin[moved] = wider, start
+            self._put(slots, moved, width, origin)
             cell[moved] = np.clip(np.floor(views[moved] / wider) - start, 0, CELLS - 1)
-        self.width[slots], self.origin[slots] = width, origin
 
-        at = np.nonzero(active)
-        place = cell[at].astype(np.int64)
-        byte, bit = place >> 3, np.left_shift(1, 7 - (place & 7)).astype(np.uint8)
-        known = (recent[(*at, byte)] | older[(*at, byte)]) & bit > 0
-        new = tuple(axis[~known] for axis in at)
-        away = np.zeros(len(place))
-        if len(new[0]):
-            visited = np.unpackbits(recent[new] | older[new], axis=1).astype(np.bool_)  # [rows, CELLS]
-            steps = np.abs(np.arange(CELLS) - place[~known][:, None])
-            steps = np.where(visited, steps, CELLS).min(axis=1)
-            away[~known] = np.minimum(steps * width[new] / span[new], 1.0)
-        recent[(*at, byte)] |= bit
-        self.recent[slots], self.older[slots] = recent, older
+        here_at = np.nonzero(active)
+        at = slots[here_at[0]], *here_at[1:]
+        place = cell[here_at].astype(np.int64)
+        byte, bit = place >> 3, _bit(place)
+        recent = self.recent[(*at, byte)]
+        new = (recent | self.older[(*at, byte)]) & bit == 0
+        self.recent[(*at, byte)] = recent | bit
         distance = np.zeros(views.shape)
-        distance[at] = away
+        if new.any():
+            rows, place, there = tuple(axis[new] for axis in at), place[new], tuple(axis[new] for axis in here_at)
+            # the cell itself is marked by now, and is none of those that were known
+            steps = _nearest(self.recent[rows] | self.older[rows], place)
+            distance[there] = np.minimum(steps * width[there] / span[there], 1.0)
         total: F64 = distance.sum(axis=1)
         return total
+
+    def _put(self, slots: I64, where: tuple[I64, ...], width: F64, origin: F64) -> None:
+        """Take over the grids [B, V, C] of a batch in these places."""
+        at = slots[where[0]], *where[1:]
+        self.width[at], self.origin[at] = width[where], origin[where]
 
     def _turn(self, slots: I64, period: F64) -> None:
         """Forget the cells of the era before, where an era ends."""
@@ -178,18 +181,59 @@ class Novelty(Rows):
         return np.where(ratio > 1.0, 1.0 + 0.5 * np.log(np.maximum(ratio, 1.0)), ratio)
 
 
-def _mark(bits: U8, rows: tuple[NDArray[Any], ...], cell: F64) -> None:
-    """Set one bit in each of these rows."""
-    place = np.clip(cell, 0, CELLS - 1).astype(np.int64)
-    bits[(*rows, place >> 3)] |= np.left_shift(1, 7 - (place & 7)).astype(np.uint8)
+def _width(span: F64, centre: F64) -> F64:
+    """Of a cell, for ranges of this span around a centre [n]; 0 where there is none."""
+    # the smallest numbers have no fractions: of a range of a few of them a cell has no width, and it counts as none
+    some = span > 0.0
+    width = np.where(some, np.exp2(np.ceil(np.log2(np.where(some, span, 1.0))) - (CELLS_LOG - 1)), 0.0)
+    # a range that is nothing beside the level has cells as fine as numbers are
+    finest = np.exp2(np.ceil(np.log2(np.abs(centre) + 1e-300))) / _FURTHEST
+    wide: F64 = np.where(width > 0.0, np.maximum(width, finest), 0.0)
+    return wide
+
+
+def _bit(place: I64) -> U8:
+    """Which bit of its byte a cell is."""
+    bit: U8 = _BITS[place & 7]
+    return bit
+
+
+def _nearest(bits: U8, place: I64) -> F64:
+    """Steps from each cell [n] to the nearest other one that is marked in its row [n, CELLS / 8]; CELLS if none is.
+
+    A byte holds eight cells, the first in its highest bit: the nearest are in the cell's own byte, or else in the last
+    byte before that has any, or the first after.
+    """
+    byte = place >> 3
+    marked = bits != 0
+    at = _PLACES - byte[:, None].astype(np.int8)
+    before = np.where(marked & (at < 0), at, np.int8(-128)).max(axis=1).astype(np.int64)
+    after = np.where(marked & (at > 0), at, np.int8(127)).min(axis=1).astype(np.int64)
+    row = np.arange(len(place))
+    own = bits[row, byte]
+    lower, higher = own & _BEFORE[place & 7], own & _AFTER[place & 7]
+    last = 8 * (byte + before) + _LAST[bits[row, np.maximum(byte + before, 0)]]
+    first = 8 * (byte + after) + _FIRST[bits[row, np.minimum(byte + after, CELLS // 8 - 1)]]
+    last = np.where(lower > 0, 8 * byte + _LAST[lower], np.where(before > -128, last, -CELLS))
+    first = np.where(higher > 0, 8 * byte + _FIRST[higher], np.where(after < 127, first, 2 * CELLS))
+    steps: F64 = np.minimum(np.minimum(place - last, first - place), CELLS).astype(np.float64)
+    return steps
+
+
+_PLACES: Final = np.arange(CELLS // 8, dtype=np.int8)
+_BITS: Final = (128 >> np.arange(8)).astype(np.uint8)  # of a byte, the first cell's first
+_AFTER: Final = (_BITS - 1).astype(np.uint8)
+_BEFORE: Final = (~(_BITS | _AFTER)).astype(np.uint8)
+_FIRST: Final = np.array([0] + [8 - value.bit_length() for value in range(1, 256)])  # marked cell of a byte
+_LAST: Final = np.array([0] + [8 - (value & -value).bit_length() for value in range(1, 256)])
 
 
 def _regrid(bits: U8, width: F64, origin: F64, wider: F64, start: F64) -> U8:
     """The same visits on a grid of other cells [rows, CELLS / 8]; what lies outside of it is forgotten."""
-    visited = np.unpackbits(bits, axis=1)
-    middle = (np.arange(CELLS) + 0.5 + origin[:, None]) * (width / wider)[:, None]
-    place = np.floor(middle - start[:, None])
-    row, old = np.nonzero(visited & (place >= 0) & (place < CELLS))
-    fresh = np.zeros_like(visited)
-    fresh[row, place[row, old].astype(np.int64)] = 1
+    row, old = np.nonzero(np.unpackbits(bits, axis=1))
+    middle = (old + 0.5 + origin[row]) * (width / wider)[row]
+    place = np.floor(middle - start[row])
+    inside = (place >= 0) & (place < CELLS)
+    fresh = np.zeros((len(bits), CELLS), np.uint8)
+    fresh[row[inside], place[inside].astype(np.int64)] = 1
     return np.packbits(fresh, axis=1)

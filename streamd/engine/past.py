@@ -41,10 +41,10 @@ class Past(Rows):
         row, following = n % R, (n + 1) % R
         self.time[slots, row] = times
         limit = float(np.finfo(np.float32).max)
-        self.score[slots, row] = np.clip(score, -limit, limit)
-        self.terms[slots, row] = np.clip(terms, -limit, limit)
+        self.score[slots, row] = np.minimum(np.maximum(score, -limit), limit)
+        self.terms[slots, row] = np.minimum(np.maximum(terms, -limit), limit)
         ahead = np.concatenate([offset[:, None], offset[:, None] + bounds], axis=1)
-        self.ahead[slots, following] = np.clip(ahead, -limit, limit)
+        self.ahead[slots, following] = np.minimum(np.maximum(ahead, -limit), limit)
 
     def cut(
         self,

@@ -66,7 +66,7 @@ class Paths(Rows):
         frame, which = np.nonzero(ahead <= H)
         step = ahead[frame, which]
         at = slots[frame], (n[frame] - step) // apart % T, step - 1
-        self.errors[at] = np.clip(errors[frame, step - 1], -_LARGEST, _LARGEST)
+        self.errors[at] = np.minimum(np.maximum(errors[frame, step - 1], -_LARGEST), _LARGEST)
 
     def draw(self, slots: I64, n: I64, mean: F64, quantile: Callable[[F64], F64]) -> F64:
         """Paths for the forecasts made at frames n, [B, P, H, C]; call it after `remember` of the same frames.
@@ -129,7 +129,7 @@ def offsets(levels: F64, lower: F64, upper: F64, p: F64) -> F64:
     knots = np.concatenate([-reach[::-1], [0.0], reach])  # [2 Q + 1]
     bounds = np.concatenate([lower[:, ::-1], np.zeros_like(lower[:, :1]), upper], axis=1)
     z = _normal(tuple(p.tolist()))
-    right = np.clip(np.searchsorted(knots, z), 1, len(knots) - 1)
+    right = np.minimum(np.maximum(np.searchsorted(knots, z), 1), len(knots) - 1)
     share = (z - knots[right - 1]) / (knots[right] - knots[right - 1])
     left = bounds[:, right - 1]
     quantiles: F64 = left + share[:, None, None] * (bounds[:, right] - left)

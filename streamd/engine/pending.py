@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine.mix import EXPERTS
-from streamd.engine.rows import Rows, column
+from streamd.engine.rows import Rows, column, pick
 from streamd.records import F32, F64, I64
 
 GAP_STEPS = 4.0  # usual steps without a frame are a gap
@@ -34,13 +34,12 @@ class Pending(Rows):
         ahead = np.arange(H)
         unbroken = np.where(steps > GAP_STEPS, 0, self.unbroken[slots] + 1)
         self.unbroken[slots] = unbroken
-        at = slots[:, None], (n[:, None] - 1 - ahead) % H, slice(None), ahead
-        offsets = self.offsets[at]  # [B, H, MADE, C]
+        made = np.arange(len(MADE))[:, None]
+        offsets = pick(self.offsets, slots[:, None, None], ((n[:, None] - 1 - ahead) % H)[:, None], made, ahead)
         errors = np.empty((len(slots), 1 + len(MADE), H, self.sizes["C"]))
-        errors[:, 0] = changes
-        errors[:, 1:] = changes[:, None] - offsets.transpose(0, 2, 1, 3)
-        errors[:, 0][np.isnan(offsets[:, :, 0])] = np.nan
-        errors.transpose(0, 2, 1, 3)[ahead >= unbroken[:, None]] = np.nan
+        changes = np.where((ahead < unbroken[:, None])[:, :, None], changes, np.nan)
+        np.subtract(changes[:, None], offsets, out=errors[:, 1:])
+        errors[:, 0] = np.where(np.isnan(offsets[:, 0]), np.nan, changes)
         return errors
 
     def due(self, slots: I64, n: I64) -> F64:
@@ -50,4 +49,4 @@ class Pending(Rows):
 
     def remember(self, slots: I64, n: I64, offsets: F64) -> None:
         """Keep what was made at frames n, offsets [B, MADE, H, C] in the order of MADE, until the values come."""
-        self.offsets[slots, n % self.sizes["H"]] = np.clip(offsets, -_LIMIT, _LIMIT)
+        self.offsets[slots, n % self.sizes["H"]] = np.minimum(np.maximum(offsets, -_LIMIT), _LIMIT)

@@ -37,18 +37,19 @@ class Ranges:
         self._low = np.array([-np.inf if one.low is None else one.low for one in known])
         self._high = np.array([np.inf if one.high is None else one.high for one in known])
         self._wraps = np.isfinite(self._wrap)
-        self._any = bool(self._wraps.any() or np.isfinite(self._low).any() or np.isfinite(self._high).any())
+        self._any_wraps = bool(self._wraps.any())
+        self._any = bool(self._any_wraps or np.isfinite(self._low).any() or np.isfinite(self._high).any())
 
     def unwrap(self, values: F64, last: F64) -> F64:
         """Values [B, C] as near to the last ones [B, C] as whole turns allow."""
-        if not self._wraps.any():
+        if not self._any_wraps:
             return values
         turns = np.rint((values - last) / self._wrap)
         return np.where(self._wraps & np.isfinite(turns), values - turns * self._wrap, values)
 
     def turned(self, values: F64) -> F64:
         """Values [..., C] as they came: angles within one turn, everything else as it is."""
-        if not self._wraps.any():
+        if not self._any_wraps:
             return values
         start = np.where(np.isfinite(self._low), self._low, 0.0)
         turn = np.where(self._wraps, self._wrap, 1.0)

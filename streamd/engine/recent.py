@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine.features import CLOCK, PLANES, Inputs, compose
-from streamd.engine.rows import Rows, column
+from streamd.engine.rows import Rows, column, pick
 from streamd.records import F32, F64, I64
 
 
@@ -34,10 +34,10 @@ class Recent(Rows):
             n: [B] number of the frame that is now, not recorded yet.
         """
         rows = (n[:, None] - np.arange(1, self.sizes["H"] + 1)) % self.sizes["R"]
-        before: F64 = self.base[slots[:, None], rows]
+        before = pick(self.base, slots[:, None], rows)
         return values[:, None, :] - before
 
-    def record(self, slots: I64, n: I64, base: F64, inputs: Inputs, residual: F32, trust: F64) -> None:
+    def record(self, slots: I64, n: I64, base: F64, inputs: Inputs, residual: F64, trust: F64) -> None:
         """Put frame n in its place; what it takes the place of is R frames old."""
         row = n % self.sizes["R"]
         self.base[slots, row] = base

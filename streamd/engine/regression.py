@@ -1,8 +1,9 @@
 """Ridge regression of each channel's next values on its own past: one that remembers long, one that adapts fast.
 
 Recursive least squares with its normal equations kept as discounted sums (Haykin, Adaptive Filter Theory, ch. 10) and
-solved anew every few frames. So nothing winds up: what stops to vary leaves the sums, and the ridge has its way. The
-target is the change over 1..H steps less what the seasons foretell, so that a coefficient of zero is persistence.
+solved anew every few frames, when what these taught has gone in. So nothing winds up: what stops to vary leaves the
+sums, and the ridge has its way. The target is the change over 1..H steps less what the seasons foretell, so that a
+coefficient of zero is persistence.
 Knows one channel at a time: what couples channels is the network's business.
 """
 
@@ -12,18 +13,20 @@ from typing import ClassVar
 
 import numpy as np
 
+from streamd.engine.backlog import KEPT, Block
 from streamd.engine.lags import FEATURES, LARGE, NEAR
 from streamd.engine.rows import Rows, column
-from streamd.records import F64, I64
+from streamd.records import F32, F64, I64
 
 RIDGE = 1.0  # in squared usual steps
 FLOOR = 1e-9  # of the mean diagonal: near-duplicate features stay solvable
-SOLVE_EVERY = (8, 24)  # frames: while a stream is young, and later
+SOLVE_EVERY = (8, KEPT)  # frames: while a stream is young, and later
 YOUNG_FRAMES = 300
 KEEP_REACH = 0.999  # per frame
 MOST_CHANGES = 8.0  # usual ones, that are ever foretold: what was learned of a jump is a line through one point
 FEWEST = 3.0  # frames that have been learned from before anything is foretold
 MOST_RATIO = 3.0  # that is made up for
+_LIMIT = float(np.finfo(np.float32).max)
 
 
 class Reach(Rows):
@@ -43,15 +46,18 @@ class Reach(Rows):
             errors: [B, H, C] values less what the seasons foretold; NaN where not known.
             limit: [B, C] what is larger counts as so much.
         """
-        keep = np.where(np.isfinite(errors), KEEP_REACH, 1.0)
-        seen = np.clip(np.nan_to_num(errors), -limit[:, None], limit[:, None])
+        known, limit = np.isfinite(errors), limit[:, None]
+        keep = np.where(known, KEEP_REACH, 1.0)
+        seen = np.minimum(np.maximum(np.where(known, errors, 0.0), -limit), limit)
         self.rise[slots] = np.maximum(keep * self.rise[slots], seen)
         self.fall[slots] = np.maximum(keep * self.fall[slots], -seen)
 
     def bounded(self, slots: I64, change: F64, usual: F64) -> F64:
-        """A foretold change [B, H, C] within them, and within so many of the usual ones [B, H, C]."""
+        """Foretold changes [B, ..., H, C] within them, and within so many of the usual ones [B, H, C]."""
         most = MOST_CHANGES * usual
-        return np.clip(change, -np.minimum(self.fall[slots], most), np.minimum(self.rise[slots], most))
+        shape = (len(slots), *(1,) * (change.ndim - 3), *usual.shape[1:])
+        rise, fall = np.minimum(self.rise[slots], most), np.minimum(self.fall[slots], most)
+        return np.minimum(np.maximum(change, -fall.reshape(shape)), rise.reshape(shape))
 
 
 class _Ridge(Rows):
@@ -63,32 +69,30 @@ class _Ridge(Rows):
 
     inputs: F64  # [slots, C, D, D] sums of feature x feature
     products: F64  # [slots, H, C, D] sums of feature x target
-    coefficients: F64  # [slots, H, C, D]
+    slopes: F32  # [slots, H, C, D] the coefficients
     input_weight: F64  # [slots, C] sums of the weights that went into the inputs
     product_weight: F64  # [slots, H, C] ... into the products
 
-    def learn(self, slots: I64, features: F64, targets: F64, weight: F64, haste: F64) -> None:
-        """Take in what came of the last H frames.
-
-        Args:
-            features: [B, H, C, FEATURES] of the frames 1..H before.
-            targets: [B, H, C] what these had to foretell for now; 0 where not known.
-            weight: [B, H, C]; 0 where the target is not known.
-            haste: [B] 0..1, right after a drift 1.
-        """
-        keep = self.keep ** (1.0 + self.haste * haste)
-        x = features[..., : self.used]
-        first = x[:, 0]
-        inputs = self.inputs[slots]
-        inputs *= keep[:, None, None, None]
-        inputs += (first * weight[:, 0, :, None])[..., :, None] * first[..., None, :]
-        self.inputs[slots] = inputs
-        products = self.products[slots]
-        products *= keep[:, None, None, None]
-        products += x * (targets * weight)[..., None]
-        self.products[slots] = products
-        self.input_weight[slots] = self.input_weight[slots] * keep[:, None] + weight[:, 0]
-        self.product_weight[slots] = self.product_weight[slots] * keep[:, None, None] + weight
+    def learn(self, slots: I64, block: Block) -> None:
+        """Take in what frames of some streams [S] taught, as if it had been one after the other."""
+        x = block.features[..., : self.used]
+        K, H = block.targets.shape[1:3]
+        passed = (1.0 + self.haste * block.haste) * block.new
+        since = np.cumsum(passed, axis=1)
+        keep = self.keep ** since[:, -1]
+        lasting = block.new * self.keep ** (since - passed)  # [S, K]
+        weights = block.weights * lasting[:, :, None, None]
+        seen = x[:, :, :K]
+        weighed = seen * weights[:, :, 0].transpose(0, 2, 1)[..., None]
+        self.inputs[slots] = self.inputs[slots] * keep[:, None, None, None] + weighed.transpose(0, 1, 3, 2) @ seen
+        # the forecast for h steps that frame k before told of was made k + h frames before
+        made = np.zeros((len(slots), x.shape[1], H, K + H - 1))
+        frame, ahead = np.arange(K)[:, None], np.arange(H)
+        made[:, :, ahead, frame + ahead] = (block.targets * lasting[:, :, None, None]).transpose(0, 3, 1, 2)
+        products = (made @ x).transpose(0, 2, 1, 3)
+        self.products[slots] = self.products[slots] * keep[:, None, None, None] + products
+        self.input_weight[slots] = self.input_weight[slots] * keep[:, None] + weights[:, :, 0].sum(axis=1)
+        self.product_weight[slots] = self.product_weight[slots] * keep[:, None, None] + weights.sum(axis=1)
 
     def solve(self, slots: I64, usual: F64) -> None:
         """Make the coefficients anew from the sums.
@@ -107,13 +111,15 @@ class _Ridge(Rows):
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = np.minimum(self.input_weight[slots][..., None, None] / have, MOST_RATIO)
         found *= np.where(have > FEWEST, ratio, 0.0)
-        self.coefficients[slots] = np.nan_to_num(found, posinf=0.0, neginf=0.0).transpose(0, 3, 1, 2)
+        found = np.where(np.isfinite(found), np.minimum(np.maximum(found, -_LIMIT), _LIMIT), 0.0)
+        self.slopes[slots] = found.transpose(0, 3, 1, 2)
 
     def foretell(self, slots: I64, features: F64) -> F64:
         """Change over 1..H steps beyond what the seasons foretell, [B, H, C], from features [B, C, FEATURES]."""
-        x = features[:, None, :, : self.used]
-        change: F64 = (self.coefficients[slots] * x).sum(axis=-1)
-        return change
+        x = features[..., : self.used].astype(np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all numbers is bounded later
+            change = np.einsum("bhcf,bcf->bhc", self.slopes[slots], x)
+        return np.where(np.isfinite(change), change, 0.0).astype(np.float64)
 
 
 class Regression(_Ridge):
@@ -125,7 +131,7 @@ class Regression(_Ridge):
 
     inputs: F64 = column("C", FEATURES, FEATURES)
     products: F64 = column("H", "C", FEATURES)
-    coefficients: F64 = column("H", "C", FEATURES)
+    slopes: F32 = column("H", "C", FEATURES, dtype=np.float32)
     input_weight: F64 = column("C")
     product_weight: F64 = column("H", "C")
 
@@ -139,7 +145,7 @@ class Adaptive(_Ridge):
 
     inputs: F64 = column("C", NEAR, NEAR)
     products: F64 = column("H", "C", NEAR)
-    coefficients: F64 = column("H", "C", NEAR)
+    slopes: F32 = column("H", "C", NEAR, dtype=np.float32)
     input_weight: F64 = column("C")
     product_weight: F64 = column("H", "C")
 

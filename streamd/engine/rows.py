@@ -6,6 +6,7 @@ loading them follow from that. Knows nothing of what the numbers mean.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -32,6 +33,22 @@ class Column:
 def column(*axes: str | int, dtype: type[np.generic] = np.float64, fill: float = 0) -> Any:
     """Declares an array in the body of a `Rows` class: `mean: F64 = column("C")`."""
     return Column(axes, dtype, fill)
+
+
+def pick(array: Array, *places: I64 | int) -> Array:
+    """The blocks at places of the array's first axes, `[*places, *further axes]`; the same as `array[places]`.
+
+    Indexing along several axes costs numpy several times as much as taking blocks by one number each.
+
+    >>> pick(np.arange(24).reshape(2, 3, 2, 2), np.array([0, 1]), np.array([2, 1])).tolist()
+    [[[8, 9], [10, 11]], [[16, 17], [18, 19]]]
+    """
+    place: Any = places[0]
+    for length, more in zip(array.shape[1:], places[1:], strict=False):
+        place = place * length + more
+    blocks = array.reshape(math.prod(array.shape[: len(places)]), *array.shape[len(places) :])
+    picked: Array = blocks.take(place, axis=0)
+    return picked
 
 
 class Rows:

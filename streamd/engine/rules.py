@@ -33,15 +33,12 @@ class Rules:
         self._sign = np.array([_SIGNS[one.direction] for one in known])
         self._least = np.array([one.least for one in known])
         self._share = np.array([one.least_relative for one in known])
+        # whether there is any deviation that may not matter
+        self.any = bool(self._sign.any() or self._least.any() or self._share.any())
         # an angle's range is where it is shown, not where it may be
         ends = [(None, None) if one.wrap is not None else (one.low, one.high) for one in known]
         self._low = np.array([-np.inf if low is None else low for low, _ in ends])
         self._high = np.array([np.inf if high is None else high for _, high in ends])
-
-    @property
-    def any(self) -> bool:
-        """Whether there is any deviation that may not matter."""
-        return bool(self._sign.any() or self._least.any() or self._share.any())
 
     def matters(self, values: F64, expected: F64) -> Bool:
         """Whether each channel's deviation counts at all, [..., C]; one that is not known does.

@@ -35,11 +35,9 @@ class Scale(Rows):
 
     def step_spread(self, slots: I64) -> F64:
         """Root mean square of the change over 1..H steps, [B, H, C]; never 0; the spread until one is known."""
-        known = self.steps[slots] > 0
-        spread = self.spread(slots)[:, None, :]
-        return np.where(known, np.sqrt(self.step_square[slots]), spread) + TINY * (
-            1.0 + np.abs(self.mean[slots])[:, None, :]
-        )
+        known, least = self.steps[slots] > 0, TINY * (1.0 + np.abs(self.mean[slots]))
+        spread = np.sqrt(self.square[slots]) + least
+        return np.where(known, np.sqrt(self.step_square[slots]), spread[:, None]) + least[:, None]
 
     def learn(self, slots: I64, values: F64, changes: F64, weight: F64, haste: F64) -> None:
         """Take in a frame.
@@ -58,7 +56,7 @@ class Scale(Rows):
         reach = np.where(seen < 3, np.inf, REACH * (np.sqrt(square) + TINY * (1.0 + np.abs(mean))))
         # a constant that begins to move has no spread to bound it by: let the first change in
         reach = np.where(square > 0, reach, np.inf)
-        off = np.clip(np.where(here, values, mean) - mean, -reach, reach)
+        off = np.minimum(np.maximum(np.where(here, values, mean) - mean, -reach), reach)
         self.mean[slots] = np.where(here, mean + rate * off, mean)
         self.square[slots] = np.where(here, (1.0 - rate) * (square + rate * off * off), square)
         self.seen[slots] = np.where(here, np.minimum(seen + trust, MEMORY_FRAMES), seen)

@@ -6,15 +6,18 @@ foretold deviations from the running level. Knows values and times, not forecast
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from streamd.engine import periods
 from streamd.engine.features import DAY_S, WEEK_S
-from streamd.engine.rows import Rows, column
-from streamd.records import F32, F64, I64
+from streamd.engine.rows import Rows, column, pick
+from streamd.records import F32, F64, I64, Bool
 
 KNOTS = np.array([96, 42, 96])  # of the day, of the week, of the period that was found
 OFFSETS = np.cumsum(KNOTS) - KNOTS
+CLOCKS_S = np.array([DAY_S, WEEK_S])
 TOTAL = int(KNOTS.sum())
 FOUND = 2  # the profile whose period was found in the data
 LEVEL_FRAMES = 500.0  # memory of the level that seasons deviate from
@@ -27,6 +30,18 @@ YOUNG_FRAMES = 1024
 FEWEST_FRAMES = 4  # in a day or a week, or it has no profile
 SAME = 0.05  # a period found that is so near the last one, relative, is the same
 _LIMIT = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """Where the profiles stand as a frame comes, before anything of it is learned; the knots before and after it."""
+
+    believed: F64  # [B, 3, C] how far each profile counts
+    place: I64  # [B, 2, 3, C] of the knots
+    share: F64  # [B, 2, 3, C] how near each of the two is; they add to one
+    knots: F64  # [B, 2, 3, C]
+    each: F64  # [B, 3, C] what each profile says
+    season: F64  # [B, C] what they add up to
 
 
 class Seasons(Rows):
@@ -49,116 +64,123 @@ class Seasons(Rows):
         Args:
             steps: [B] since the last frame, in usual steps; a gap counts in whole frames.
         """
-        passed = np.clip(np.rint(steps), 1.0, 1e6)[:, None]
+        passed = np.minimum(np.maximum(np.rint(steps), 1.0), 1e6)[:, None]
         period = self.period[slots]
         moved = (self.phase[slots] + passed / period) % 1.0
         self.phase[slots] = np.where(np.isfinite(period), moved, 0.0)
 
-    def expected(self, slots: I64, times: F64, interval: F64) -> F64:
-        """What the profiles add up to at these times, before anything of the frame is learned, [B, C]."""
-        parts: F64 = self._believed(slots, interval)[:, :, None] * self._at(slots, times[:, None], 0.0)
-        season: F64 = parts.sum(axis=1)
-        return season[:, 0]
+    def now(self, slots: I64, times: F64, interval: F64) -> Now:
+        """Where the profiles stand at these times [B], s since the epoch."""
+        turn = np.empty((len(slots), len(KNOTS), self.sizes["C"]))
+        turn[:, :FOUND] = _turn(times)[:, :, None]
+        turn[:, FOUND] = self.phase[slots]
+        place, share = np.empty((len(slots), 2, *turn.shape[1:]), np.int64), np.empty((len(slots), 2, *turn.shape[1:]))
+        place[:, 0], place[:, 1], share[:, 1] = _between(turn, KNOTS[:, None], OFFSETS[:, None])
+        share[:, 0] = 1.0 - share[:, 1]
+        knots = self._knots(slots[:, None, None, None], place)
+        each = (share * knots).sum(axis=1)
+        believed = self._believed(slots, interval)
+        return Now(believed, place, share, knots, each, (believed * each).sum(axis=1))
 
     def ahead(self, slots: I64, times: F64, interval: F64, horizon: int) -> F64:
-        """The same for 1..H steps ahead of the frame, [B, H, C]; steps of `interval` s."""
+        """What the profiles add up to 1..H steps ahead of the frame, [B, H, C]; steps of `interval` s."""
         step = np.arange(1.0, horizon + 1)
-        later = times[:, None] + np.where(np.isfinite(interval), interval, 0.0)[:, None] * step
-        parts: F64 = self._believed(slots, interval)[:, :, None] * self._at(slots, later, step)
-        season: F64 = parts.sum(axis=1)
+        believed = self._believed(slots, interval)
+        season = np.zeros((len(slots), horizon, self.sizes["C"]))
+        told: Bool = np.any(believed > 0.0, axis=2)
+        by_clock, found = np.flatnonzero(told[:, :FOUND].any(axis=1)), np.flatnonzero(told[:, FOUND])
+        if len(by_clock):
+            at, usual = slots[by_clock], interval[by_clock]
+            later = times[by_clock, None] + np.where(np.isfinite(usual), usual, 0.0)[:, None] * step
+            low, high, share = _between(_turn(later).transpose(0, 2, 1), KNOTS[:FOUND, None], OFFSETS[:FOUND, None])
+            share = share[..., None]
+            at = at[:, None, None]
+            profile = (1.0 - share) * pick(self.knots, at, low) + share * pick(self.knots, at, high)  # [B, 2, H, C]
+            profile *= believed[by_clock, :FOUND, None]
+            season[by_clock] = profile.sum(axis=1)
+        if len(found):
+            at = slots[found]
+            turn = np.nan_to_num((self.phase[at, None] + step[:, None] / self.period[at, None]) % 1.0)
+            low, high, share = _between(turn, KNOTS[FOUND], OFFSETS[FOUND])
+            at = at[:, None, None]
+            profile = (1.0 - share) * self._knots(at, low) + share * self._knots(at, high)  # [B, H, C]
+            season[found] += believed[found, FOUND, None] * profile
         return season
 
-    def learn(self, slots: I64, n: I64, times: F64, interval: F64, values: F64, trust: F64) -> None:
+    def learn(self, slots: I64, n: I64, now: Now, interval: F64, values: F64, trust: F64) -> None:
         """Take in frames n.
 
         Args:
+            now: as of these frames.
             interval: [B] s, usual step.
             values: [B, C], NaN where missing.
             trust: [B] 0..1.
         """
         here = np.isfinite(values)
         frames = self.frames[slots]
-        level = np.where(frames > 0, self.level[slots], np.where(here, values, 0.0))
+        begun = frames > 0
+        level = np.where(begun, self.level[slots], np.where(here, values, 0.0))
         deviation = np.where(here, values - level, 0.0)
-        weight = np.where(here, np.where(frames < 30, 1.0, trust[:, None]), 0.0)
+        weight = np.where(here, np.where(frames < 30, 1.0, trust[:, None]), 0.0)[:, None]
         self.level[slots] = level + deviation / np.minimum(frames + 1.0, LEVEL_FRAMES)
         self.frames[slots] = frames + here
 
-        believed = self._believed(slots, interval)  # [B, 3, C]
-        low, high, share = self._place(slots, times[:, None], 0.0)
-        at_low, at_high, share = low[:, :, 0], high[:, :, 0], share[:, :, 0]  # [B, 3, C]
-        who, channel = slots[:, None], np.arange(self.sizes["C"])
-        left = deviation
-        forget = np.where(here, 1.0 / np.minimum(frames + 1.0, MATCH_FRAMES), 0.0)
+        # what is left for each profile by those before it
+        both = np.empty((len(slots), 2, *now.each.shape[1:]))
+        left = both[:, 0]
+        left[:, 0] = deviation
+        for profile in range(FOUND):
+            left[:, profile + 1] = left[:, profile] - now.believed[:, profile] * now.each[:, profile]
+        both[:, 1] = now.each
         cycle = self._cycle(slots, interval)
-        soon = np.minimum(PART / cycle, 1.0)
         visit = np.maximum(cycle / KNOTS[:, None], 1.0)  # frames from one knot to the next
-        for profile in range(len(KNOTS)):
-            a, b, s = at_low[:, profile], at_high[:, profile], share[:, profile]
-            season = (1.0 - s) * self.knots[who, a, channel] + s * self.knots[who, b, channel]
-            # judged by how the last part of a cycle turned, and only where the profile is from earlier cycles: a level
-            # that wanders is near to where it was, without the day having anything to do with it
-            met = (1.0 - s) * self.hits[who, a, channel] + s * self.hits[who, b, channel]
-            told = met >= (0.0 if profile == FOUND else 2.0 * visit[:, profile] - 1.0)
-            both = np.stack([left, season], axis=1)
-            before = np.where(frames[:, None] > 0, self.recent[slots, :, profile], both)
-            turn, foretold = (both - before).transpose(1, 0, 2)
-            moved = before + (soon[:, profile] * here)[:, None] * (both - before)
-            self.recent[slots, :, profile] = np.where(here[:, None], moved, self.recent[slots, :, profile])
-            match, power = self.match[slots, profile], self.power[slots, profile]
-            self.match[slots, profile] = match + forget * weight * (told * turn * foretold - match)
-            self.power[slots, profile] = power + forget * weight * (foretold * foretold - power)
-            error = weight * (left - season)
-            for knot, part in ((a, 1.0 - s), (b, s)):
-                hits = self.hits[who, knot, channel] + part * here
-                self.hits[who, knot, channel] = hits
-                self.knots[who, knot, channel] += (
-                    np.maximum(RATE / visit[:, profile], 1.0 / np.maximum(hits, 1.0)) * part * error
-                )
-            if profile < FOUND:
-                left = left - believed[:, profile] * season
-        left = np.clip(left, -_LIMIT, _LIMIT)
-        self.rest[slots, n % periods.SPAN] = np.where(here, left, self.rest[slots, (n - 1) % periods.SPAN])
+        who, channel = slots[:, None, None, None], np.arange(self.sizes["C"])
+        hits = pick(self.hits, who, now.place, channel)
+        # judged by how the last part of a cycle turned, and only where the profile is from earlier cycles: a level
+        # that wanders is near to where it was, without the day having anything to do with it
+        least = 2.0 * visit - 1.0
+        least[:, FOUND] = 0.0  # what was found was found in all of the past
+        told = (now.share * hits).sum(axis=1) >= least
+        before = np.where(begun[:, None, None], self.recent[slots], both)
+        off = both - before
+        turn, foretold = off[:, 0], off[:, 1]
+        self.recent[slots] = before + (np.minimum(PART / cycle, 1.0) * here[:, None])[:, None] * off
+        rate = np.where(here, 1.0 / np.minimum(frames + 1.0, MATCH_FRAMES), 0.0)[:, None] * weight
+        match, power = self.match[slots], self.power[slots]
+        self.match[slots] = match + rate * (told * turn * foretold - match)
+        self.power[slots] = power + rate * (foretold * foretold - power)
+        error = (weight * (left - now.each))[:, None]
+        hits = hits + now.share * here[:, None, None]
+        self.hits[who, now.place, channel] = hits
+        speed = np.maximum(RATE / visit[:, None], 1.0 / np.maximum(hits, 1.0))
+        self.knots[who, now.place, channel] = now.knots + speed * now.share * error
+        rest = np.where(
+            here, np.minimum(np.maximum(left[:, FOUND], -_LIMIT), _LIMIT), self.rest[slots, (n - 1) % periods.SPAN]
+        )
+        self.rest[slots, n % periods.SPAN] = rest
         self._look(slots, n, interval)
 
     def _believed(self, slots: I64, interval: F64) -> F64:
         """How far each profile counts, [B, 3, C]: the factor that would have been best for its past foretelling."""
-        match, power = self.match[slots], self.power[slots]
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            true = np.where(power > 0, match / power, 0.0)
-        believed: F64 = np.clip((1.0 + DOUBT) * np.nan_to_num(true) - DOUBT, 0.0, 1.0)
+            true = self.match[slots] / self.power[slots]
+        # where nothing was foretold that is not a number, and it counts nothing
+        believed: F64 = np.fmin(np.fmax((1.0 + DOUBT) * true - DOUBT, 0.0), 1.0)
         believed[:, FOUND] *= np.isfinite(self.period[slots])
-        for profile, cycle in enumerate((DAY_S, WEEK_S)):
-            believed[:, profile] *= (interval * FEWEST_FRAMES <= cycle)[:, None]
+        believed[:, :FOUND] *= (interval[:, None] * FEWEST_FRAMES <= CLOCKS_S)[:, :, None]
         return believed
 
     def _cycle(self, slots: I64, interval: F64) -> F64:
         """Frames in a day, a week, the found period, [B, 3, C]; endless where there is none."""
-        period = self.period[slots]
+        cycle = np.empty((len(slots), len(KNOTS), self.sizes["C"]))
         with np.errstate(divide="ignore", invalid="ignore"):
-            clock = [np.broadcast_to((cycle / interval)[:, None], period.shape) for cycle in (DAY_S, WEEK_S)]
-        return np.nan_to_num(np.stack([*clock, period], axis=1), nan=np.inf)
+            cycle[:, :FOUND] = (CLOCKS_S / interval[:, None])[:, :, None]
+        cycle[:, FOUND] = self.period[slots]
+        return np.where(np.isnan(cycle), np.inf, cycle)
 
-    def _at(self, slots: I64, times: F64, step: F64 | float) -> F64:
-        """The profiles at times [B, T], [B, 3, T, C]; `step` frames [T] ahead of the last one."""
-        low, high, share = self._place(slots, times, step)
-        who, channel = slots[:, None, None, None], np.arange(self.sizes["C"])
-        return (1.0 - share) * self.knots[who, low, channel] + share * self.knots[who, high, channel]
-
-    def _place(self, slots: I64, times: F64, step: F64 | float) -> tuple[I64, I64, F64]:
-        """Knots before and after these times, and how far between them, [B, 3, T, C]."""
-        shape = (*times.shape, self.sizes["C"])
-        with np.errstate(invalid="ignore"):
-            found = (self.phase[slots][:, None] + np.reshape(step, (1, -1, 1)) / self.period[slots][:, None]) % 1.0
-        clock = [np.broadcast_to((times % cycle / cycle)[..., None], shape) for cycle in (DAY_S, WEEK_S)]
-        turn = np.stack([*clock, np.broadcast_to(np.nan_to_num(found), shape)], axis=1)
-        place = turn * KNOTS[:, None, None]
-        low = np.floor(place).astype(np.int64)
-        share: F64 = place - low
-        low %= KNOTS[:, None, None]
-        high = (low + 1) % KNOTS[:, None, None]
-        offset = OFFSETS[:, None, None]
-        return low + offset, high + offset, share
+    def _knots(self, who: I64, place: I64) -> F64:
+        """Of streams at places [..., C], each channel's own."""
+        return pick(self.knots, who, place, np.arange(self.sizes["C"]))
 
     def _look(self, slots: I64, n: I64, interval: F64) -> None:
         """Search for a period where it is due."""
@@ -184,6 +206,22 @@ class Seasons(Rows):
                     self.power[slot, FOUND, channel] = (line * line).mean()
                     self.match[slot, FOUND, channel] = explained * self.power[slot, FOUND, channel]
                 self.period[slot, channel] = period
+
+
+def _turn(times: F64) -> F64:
+    """Where times [...] stand in the day and in the week, 0..1, [..., 2]."""
+    turn: F64 = times[..., None] % CLOCKS_S / CLOCKS_S
+    return turn
+
+
+def _between(turn: F64, knots: I64, offset: I64) -> tuple[I64, I64, F64]:
+    """Places of the knots before and after a turn 0..1 of profiles of so many, and how far between them."""
+    place = turn * knots
+    low = place.astype(np.int64)
+    share: F64 = place - low
+    low = np.where(low >= knots, 0, low)
+    high = low + 1
+    return low + offset, np.where(high == knots, 0, high) + offset, share
 
 
 def _by_the_clock(period_s: float) -> bool:

@@ -18,6 +18,8 @@ from streamd.records import F64, I64, Bool
 STILL, MISSING = 0, 1
 WARM_FRAMES = 50.0  # before that no channel is over the line
 BELOW = 0.99  # of the line
+GROWTH = 0.1  # of what lies beyond the line
+POWER = 8
 RESOLUTION = 0.01  # of its usual change (geometric mean): a channel that moves by less stands still ...
 SURE = 20.0  # ... once so many changes were seen; before, and where changes are steps, it takes the same value
 MEMORY = 1000.0  # changes: forgetting of the usual one
@@ -57,8 +59,9 @@ class Silence(Rows):
     def parts(self, slots: I64, values: F64, gap: F64) -> F64:
         """How strange it is that channels stand still, are missing, or had nothing to say until now, [B, C].
 
-        1.0 is the line. Beyond it: 1 + ln(how often the line is contained), so that a day's standstill does not dwarf
-        all else; below it the square of the share of it that has passed, so that a channel at rest takes little blame.
+        1.0 is the line. Beyond it: 1 + GROWTH ln(how often the line is contained), so that a day's standstill does not
+        dwarf all else; below it a high power of the share of it that has passed, for a channel that rests half as long
+        as would be strange is not half as strange, and takes no blame.
         A gap counts for all channels alike, in the frame that ends it.
 
         Args:
@@ -73,7 +76,7 @@ class Silence(Rows):
         more = np.maximum(np.where(np.isfinite(gap), gap, 0.0) - usual, 0.0)
         gap_ratio = more / (self._gap_line(slots) - usual)
         worst: F64 = np.maximum(ratio.max(axis=1), gap_ratio[:, None])
-        return np.where(worst > 1.0, 1.0 + np.log(np.maximum(worst, 1.0)), worst * worst)
+        return np.where(worst > 1.0, 1.0 + GROWTH * np.log(np.maximum(worst, 1.0)), np.minimum(worst, 1.0) ** POWER)
 
     def learn(self, slots: I64, values: F64, gap: F64, trust: F64) -> None:
         """Take in a frame, after `parts`.
@@ -113,6 +116,17 @@ class Silence(Rows):
         """
         run = np.where(strange, self.run[slots].max(axis=1), 0.0).max(axis=1, initial=0.0)
         return np.where(run > 0.0, times - (run - 1.0) * interval, np.nan)
+
+    def lasting(self, slots: I64, interval: F64, accept_s: float) -> Bool:
+        """Whether a channel has been over the line for so long that it is normal from now on, [B].
+
+        Args:
+            interval: [B] s, the streams' usual step.
+            accept_s: s after which it is.
+        """
+        over = self.run[slots] - self._of_runs(slots).line(1.0)  # frames, [B, 2, C]
+        lasting = (over * interval[:, None, None] >= accept_s) & ~self.accepted[slots]
+        return np.asarray(lasting.any(axis=(1, 2)), np.bool_)
 
     def accept(self, slots: I64) -> None:
         """What stands still or is missing now is not strange any more, until it ends; from then on it would be."""

@@ -34,7 +34,7 @@ class Timing(Rows):
         young = known & np.isnan(usual)
         usual = np.where(young, elapsed, usual)
         steps = np.where(known, elapsed / usual, 1.0)
-        usual *= np.exp2(STEP_RATE * np.clip(np.log2(np.maximum(steps, 1e-9)), -1.0, 1.0))
+        usual *= np.exp2(STEP_RATE * np.minimum(np.maximum(np.log2(np.maximum(steps, 1e-9)), -1.0), 1.0))
         self.interval[slots] = usual
         self.last_time[slots] = times
         self.seq[slots] += 1
@@ -46,6 +46,10 @@ class Slots:
     """The rows' owners: a stream's name against its slot. There are no gaps: the free slots come after the others."""
 
     def __init__(self, names: Sequence[str] = ()) -> None:
+        self.load(names)
+
+    def load(self, names: Sequence[str]) -> None:
+        """Let these own the first slots, and nobody else any."""
         self.names = list(names)
         self._slot = {name: slot for slot, name in enumerate(self.names)}
 

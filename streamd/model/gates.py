@@ -1,7 +1,7 @@
 """What the gates of the LSTM did over some frames of one stream: how much each cell took in, kept and showed.
 
 Computed again from the state before the first frame and the inputs, when somebody asks; nothing of it is kept. Knows
-scaled numbers only; the formulas are those of `network.step`, to the bit.
+scaled numbers only; the formulas are those of `network.step`, but for rounding.
 """
 
 from __future__ import annotations

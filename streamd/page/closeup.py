@@ -102,7 +102,7 @@ def go_on(engine: Engine, outcome: Outcome, row: int) -> bytes:
 
 def _held(engine: Engine, slot: int, stream: str, most: int) -> Excerpt:
     n, seq = int(engine.timing.age[slot]) - 1, int(engine.timing.seq[slot]) - 1
-    return engine.past.held(slot, n, seq, stream, engine.channels, engine.recent, engine.ranges, most)
+    return engine.past.held(slot, n, seq, stream, engine.channels, engine.recent, engine.state.ranges, most)
 
 
 def _frames(engine: Engine, slot: int, held: Excerpt) -> Frames:
@@ -140,7 +140,7 @@ def _pending(engine: Engine, slot: int, interval: float) -> Forecast | None:
     offset = engine.experts.pending.offsets[slot, n % H, MADE.index("published")].astype(np.float64)
     main = engine.settings.coverages.index(engine.settings.main_coverage)
     bounds = engine.intervals.issued[slot, n % engine.intervals.sizes["W"], main].astype(np.float64)
-    shown = engine.ranges.show(last[None, None], offset[None], offset[None] + bounds)
+    shown = engine.state.ranges.show(last[None, None], offset[None], offset[None] + bounds)
     times = engine.timing.last_time[slot] + interval * np.arange(1, H + 1)
     mean, (lower, upper) = shown.mean[0], shown.levels
     return Forecast(exact(times), short(mean, 8), short(lower, 8), short(upper, 8))

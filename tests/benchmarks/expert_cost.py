@@ -1,6 +1,6 @@
 """CPU time per reading of each part of the engine, at 200 streams, 6 channels, 12 steps.
 
-    python tests/benchmarks/expert_cost.py [--streams 200] [--channels 6] [--horizon 12] [--seconds 3]
+    python tests/benchmarks/expert_cost.py [--streams 200] [--channels 6] [--horizon 12] [--seconds 3] [--frames 1100]
 
 Knows which parts there are (PARTS); a part's time is that spent in its methods, called by the engine as it goes on,
 with training off. What no part accounts for is the engine's own.
@@ -12,8 +12,7 @@ import argparse
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,17 +21,27 @@ from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
 from streamd.records import Batch
 
-# Attributes of the engine, each a part of its own.
-PARTS = ("timing", "scale", "recent", "hidden", "intervals", "pool", "drift", "score", "incidents", "memory", "learner")
-EXPERTS = ("pending", "seasons", "lags", "regression", "adaptive", "reach", "mix", "gate")  # those of `engine.experts`
+# Attributes of the engine's state, each a part of its own; those of `experts` and of `judge` likewise.
+PARTS = (
+    *("timing", "slots", "scale", "recent", "hidden", "intervals", "pool", "drift", "silence", "incidents", "paths"),
+    *("past", "memory", "learner", "together", "rate", "feedback", "ranges"),
+)
+EXPERTS = ("pending", "seasons", "lags", "regression", "adaptive", "reach", "ends", "mix", "gate")
+JUDGE = ("novelty", "whitener", "tails", "strictness", "common")
 RUNS = 5
+FRAMES = 1100  # after so many no stream is young any more
 
 
 class Timed:
-    """Stands in for a part, and counts the CPU time of every call."""
+    """Stands in for a part, and counts the CPU time of every call, less that of the parts that it calls."""
+
+    inside: ClassVar[list[float]] = [0.0]  # what the parts that are called by the one that runs have taken
 
     def __init__(self, part: Any, spent: dict[str, float], name: str) -> None:
         self.__dict__.update(_part=part, _spent=spent, _name=name)
+
+    def __len__(self) -> int:
+        return len(self._part)
 
     def __getattr__(self, attribute: str) -> Any:
         found = getattr(self._part, attribute)
@@ -41,10 +50,13 @@ class Timed:
 
         def call(*arguments: Any, **named: Any) -> Any:
             begun = time.process_time()
+            self.inside.append(0.0)
             try:
                 return found(*arguments, **named)
             finally:
-                self._spent[self._name] += time.process_time() - begun
+                took = time.process_time() - begun
+                self._spent[self._name] += took - self.inside.pop()
+                self.inside[-1] += took
 
         return call
 
@@ -52,10 +64,12 @@ class Timed:
         setattr(self._part, attribute, value)
 
 
-def measure(
-    streams: int, channels: int, horizon: int, seconds: float, parts: Sequence[str] = PARTS
-) -> dict[str, float]:
-    """Median µs per reading of each part, and of the whole, "engine.apply"."""
+def measure(streams: int, channels: int, horizon: int, seconds: float, frames: int = FRAMES) -> dict[str, float]:
+    """Median µs per reading of each part, and of the whole, "engine.apply".
+
+    Args:
+        frames: of each stream before it is measured; while streams are young more falls due.
+    """
     settings = Group(
         channels=tuple(f"c{i}" for i in range(channels)), horizon_steps=horizon, training=Training(enabled=False)
     )
@@ -70,10 +84,10 @@ def measure(
         engine.apply(Batch(stream_names, np.full(streams, 60.0 * tick), walk[tick % len(walk)]))
         tick += 1
 
-    for _ in range(150):  # every ring has filled
+    for _ in range(frames):
         one()
     spent: dict[str, float] = defaultdict(float)
-    for owner, names in ((engine, parts), (engine.experts, EXPERTS)):
+    for owner, names in ((engine.state, PARTS), (engine.experts, EXPERTS), (engine.judge, JUDGE)):
         for part in names:
             setattr(owner, part, Timed(getattr(owner, part), spent, part))
     runs: dict[str, list[float]] = defaultdict(list)
@@ -84,7 +98,7 @@ def measure(
             one()
         readings = (tick - first) * streams
         runs["engine.apply"].append((time.process_time() - cpu) / readings * 1e6)
-        for part in (*parts, *EXPERTS):
+        for part in (*PARTS, *EXPERTS, *JUDGE):
             runs[part].append(spent[part] / readings * 1e6)
     return {name: statistics.median(costs) for name, costs in runs.items()}
 
@@ -95,13 +109,14 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=6)
     parser.add_argument("--horizon", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=3.0)
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of each stream before it is measured")
     asked = parser.parse_args()
-    costs = measure(asked.streams, asked.channels, asked.horizon, asked.seconds)
+    costs = measure(asked.streams, asked.channels, asked.horizon, asked.seconds, asked.frames)
     whole = costs.pop("engine.apply")
     print(f"CPU per reading, {asked.streams} streams x {asked.channels} channels x {asked.horizon} steps, training off")
     for name, cost in sorted(costs.items(), key=lambda pair: -pair[1]):
         print(f"  {name:<12} {cost:>7.2f} us")
-    print(f"  {'the rest':<12} {whole - sum(costs.values()):>7.2f} us  network's step, features, records")
+    print(f"  {'the rest':<12} {whole - sum(costs.values()):>7.2f} us  network's step, the score's terms put together")
     print(f"  {'engine.apply':<12} {whole:>7.2f} us")
 
 

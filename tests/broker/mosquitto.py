@@ -62,7 +62,7 @@ class Mosquitto:
         self._log: list[str] = []
         self._said = threading.Condition()
         self._running = threading.Event()
-        self.port = _free_port()
+        self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         lines = [f"listener {self.port} {self.host}", "log_dest stderr", f"persistence {persistence}"]
         lines += [f"log_type {kind}" for kind in ("error", "warning", "notice", "information")]
@@ -129,6 +129,12 @@ class Mosquitto:
         """End it as a power cut would, if it runs."""
         self._end(signal.SIGKILL)
 
+    def reload(self) -> None:
+        """Have it read its config, certificates, passwords and rights anew; returns when it does."""
+        said = self.log.count("Reloading config")
+        os.kill(self.pid, signal.SIGHUP)
+        self.wait_for_log("Reloading config", said + 1)
+
     def pause(self) -> None:
         """Let it hang: connections stay open and nothing is answered."""
         os.kill(self.pid, signal.SIGSTOP)
@@ -177,7 +183,8 @@ def program(name: str) -> str:
     return path
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """One that nobody listens on now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]

@@ -69,6 +69,34 @@ def test_each_service_is_confined_and_what_it_publishes_stays_on_loopback_by_def
             assert port.startswith(("127.0.0.1:", "${BIND:-127.0.0.1}:")), port
 
 
+def test_nothing_in_the_stack_is_privileged_floating_or_reaches_what_it_has_no_business_with() -> None:
+    known = {
+        "cap_drop",
+        "depends_on",
+        "environment",
+        "healthcheck",
+        "image",
+        "networks",
+        "ports",
+        "read_only",
+        "restart",
+    }
+    known |= {"build", "security_opt", "stop_grace_period", "tmpfs", "user", "volumes"}
+    for name, service in services().items():
+        # not privileged, no capability, device, or namespace of the host, and nothing that the schema does not know
+        assert service.keys() <= known, name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["restart"] == "unless-stopped", name
+        assert "build" in service or re.fullmatch(r"[a-z/-]+:v?\d+\.\d+(\.\d+)?", service["image"]), name
+        for volume in service["volumes"]:
+            source, _, options = volume.split(":") if volume.count(":") == 2 else (*volume.split(":"), "")
+            assert options == "ro" or "/" not in source, f"{name} may write {source} of this machine"
+        assert name == "streamd" or service["healthcheck"]["test"][0] == "CMD", name  # streamd's is in its image
+    networks = {name: set(service["networks"]) for name, service in services().items()}
+    assert not networks["mosquitto"] & (networks["prometheus"] | networks["grafana"])
+    assert networks["streamd"] >= networks["mosquitto"] | networks["prometheus"]
+
+
 def test_each_path_that_a_config_names_is_mounted_there() -> None:
     for service, config in (("mosquitto", "mosquitto.conf"), ("streamd", "streamd.toml")):
         targets = [volume.split(":")[1] for volume in services()[service]["volumes"]]

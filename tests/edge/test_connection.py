@@ -11,8 +11,9 @@ from paho.mqtt.client import MQTTMessage
 from streamd.config import Mqtt, Tls
 from streamd.edge import connection as connections
 from streamd.edge.connection import Connection, Welcome
-from streamd.edge.dial import ConnectError, Will, dial
+from streamd.edge.dial import Will, dial
 from streamd.edge.outbox import Outgoing
+from streamd.edge.trouble import ConnectError
 from tests.broker.certificates import make
 from tests.broker.fake import CONNACK, DISCONNECT, PUBACK, PUBLISH, SUBSCRIBE, Answer, FakeBroker, accept, publish
 

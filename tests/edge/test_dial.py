@@ -11,7 +11,8 @@ import pytest
 
 from streamd.config import Mqtt
 from streamd.edge import dial as dialling
-from streamd.edge.dial import ConnectError, Will, close_socket, dial
+from streamd.edge.dial import Will, close_socket, dial
+from streamd.edge.trouble import ConnectError
 from tests.broker.fake import CONNECT, FakeBroker
 
 WILL = Will("streamd/status", b"offline")
@@ -34,6 +35,7 @@ def test_connect_carries_session_window_will_and_client_id() -> None:
         assert keepalive == 30
         assert b"\x11" + (3600).to_bytes(4, "big") in connect
         assert b"\x21" + (300).to_bytes(2, "big") in connect
+        assert b"\x27" + (16 * 1_048_576).to_bytes(4, "big") in connect, "a packet of 256 MB would fill the memory"
         assert b"pump-house" in connect
         assert connect.endswith(b"streamd/status\x00\x07offline")
 

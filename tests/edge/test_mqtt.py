@@ -158,6 +158,15 @@ def test_a_subscription_that_is_refused_is_told_and_the_link_is_not_ready() -> N
             assert "Not authorized" in await heard.hears("action=subscription_refused")
             assert link.connected
             assert not link.ready
+            (told,) = link.trouble
+            assert "does not let us read in/#: Not authorized" in told
+            again = await broker.gets(SUBSCRIBE)  # it may have been given the right meanwhile
+            assert b"in/#" in again
+            broker.send(bytes((0x90, 4)) + again[:2] + bytes((0, 1)))
+            broker.send(publish(5, 1))
+            assert len(await link.receive()) == 1
+            assert link.ready
+            assert link.trouble == []
 
     asyncio.run(body())
 

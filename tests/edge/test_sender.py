@@ -117,6 +117,30 @@ def test_a_message_that_the_broker_refuses_is_counted_and_not_sent_again() -> No
     assert dropped("refused") == before + 1
 
 
+def test_a_refusal_stands_until_the_broker_takes_something_on_that_topic_or_the_connection_ends() -> None:
+    sender, _, feed = a_sender()
+    other = Outgoing("out/status", b"on", 1, retain=True, droppable=False, kind="status")
+    for message in (incident(0), other, incident(1), incident(2)):
+        sender.put(message, coalesce=False)
+    feed(welcome())
+    sender.acknowledged(1, "Not authorized")
+    sender.acknowledged(2, None)
+    assert sender.refusal == ("out/incident", "Not authorized")
+    sender.acknowledged(3, None)
+    assert sender.refusal is None
+    sender.acknowledged(4, "Not authorized")
+    sender.connection_lost(other)
+    assert sender.refusal is None
+
+
+def test_where_an_answer_is_wanted_chooses_who_asks_so_a_refusal_there_is_no_trouble_of_ours() -> None:
+    sender, _, feed = a_sender()
+    sender.put(Outgoing("odd/place", b"{}", 1, retain=False, droppable=False, kind="reply"), coalesce=False)
+    feed(welcome())
+    sender.acknowledged(1, "Not authorized")
+    assert sender.refusal is None
+
+
 def test_what_is_given_up_is_counted() -> None:
     sender, _, _ = a_sender()
     before = dropped("closed")

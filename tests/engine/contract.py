@@ -16,6 +16,7 @@ import torch
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
 from streamd.engine.rows import Rows
+from streamd.engine.state import State
 from streamd.records import Batch, Record
 from tests.engine.runs import outcome_bits, state
 
@@ -51,7 +52,7 @@ def walk(thing: Any, name: str, rows: int | None = None) -> dict[str, Any]:
             inside = (
                 {**defaults(type(thing)), **vars(thing)} if fields is None else {f: getattr(thing, f) for f in fields}
             )
-    if isinstance(thing, Engine):
+    if isinstance(thing, State):
         used_rows = len(thing.slots)
     elif isinstance(thing, Rows):
         inside.pop("slots")
@@ -59,11 +60,15 @@ def walk(thing: Any, name: str, rows: int | None = None) -> dict[str, Any]:
     else:
         used_rows = None
     found = {}
+    if isinstance(thing, Engine):  # its parts are those of its state, by the same names
+        own = list(vars(thing.state).values())
+        inside = {key: value for key, value in inside.items() if not any(value is part for part in own)}
+        found = walk(inside.pop("state"), name)
     for key, value in inside.items():
         if key not in NOT_STATE_NAMES:
             # the replay memory has rows of its own
-            own = value.slots if key == "memory" and isinstance(value, Rows) else used_rows
-            found |= walk(value, f"{name}.{key}", own if isinstance(value, Rows | np.ndarray) else None)
+            count = value.slots if key == "memory" and isinstance(value, Rows) else used_rows
+            found |= walk(value, f"{name}.{key}", count if isinstance(value, Rows | np.ndarray) else None)
     return found
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 
-from streamd.config import Group, Network, Training
+from streamd.config import Channel, Group, Network, Training
 from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
-from streamd.records import Array, Batch, Outcome
+from streamd.records import Array, Batch, Freeze, Outcome, Reset, Stretch, Thaw, Widen
 
 CHANNELS = ("a", "b")
 SHARED = ("memory.", "learner.", "pool.", "common.", "feedback.")  # arrays without a row per stream
@@ -94,3 +95,99 @@ def by_stream(engine: Engine) -> dict[str, Any]:
         for slot, stream in enumerate(names)
     }
     return {"meta": meta, "shared": bits(shared), "streams": rows}
+
+
+WITHOUT_TRAINING = with_training(enabled=False)
+
+
+FORECAST = ("mean", "lower", "upper")
+
+
+def with_settings(settings=WITHOUT_TRAINING, **changes):
+    return msgspec.structs.replace(settings, **changes)
+
+
+def one_stream(engine, values, start=0, every=60.0):
+    """Outcomes of one stream's rows [N, C], a frame every so many seconds."""
+    values = np.asarray(values, float)
+    return [engine.apply(Batch(("s",), np.array([every * (start + n)]), row[None])) for n, row in enumerate(values)]
+
+
+def noise(count, channels=2, seed=0):
+    return np.random.default_rng(seed).normal(size=(count, channels))
+
+
+def give_it_something_to_say(engine, seed=0):
+    """A head and a skip that are not zero, as after learning, so that hidden states show in forecasts."""
+    shape = engine.learner.shape
+    generator = torch.Generator().manual_seed(seed)
+    weights = dict(engine.learner.weights)
+    weights["w_head"] = 0.3 * torch.randn(shape.outputs, shape.hidden, generator=generator)
+    weights["w_skip"] = 0.1 * torch.randn(shape.horizon, shape.planes, shape.channels, generator=generator)
+    engine.learner.weights = weights
+
+
+def stacked(outcomes: Iterable[Outcome], name):
+    return np.concatenate([getattr(outcome, name) for outcome in outcomes])
+
+
+def commands(number):
+    """A command now and then, the same in every run."""
+    return {
+        25: Reset("s1"),
+        40: Stretch(1.5),
+        55: Freeze(),
+        70: Thaw(),
+        90: Widen(("new",)),
+        110: Reset(),
+    }.get(number)
+
+
+AUTO = msgspec.structs.replace(SETTINGS, channels="auto")
+
+
+LENGTH = 130
+
+
+def records():
+    """Batches and commands of a long run with all there is."""
+    plant, channels = Plant(11), 2
+    yield Widen(("a", "b"))
+    for number in range(LENGTH):
+        command = commands(number)
+        if command is not None:
+            yield command
+            channels += isinstance(command, Widen)
+        yield plant.batch(channels)
+
+
+def play(engine, some):
+    found = []
+    for record in some:
+        if isinstance(record, Batch):
+            found.append(outcome_bits(engine.apply(record)))
+        else:
+            engine.command(record)
+    return found
+
+
+def told_of(outcomes):
+    return [told for outcome in outcomes for told in outcome.incidents]
+
+
+def event_of_the_plant():
+    """Batches of six streams, four of which leave their range for a while, one after the other."""
+    for n in range(60):
+        values = 20.0 + noise(len(STREAMS), seed=n)
+        for i in range(4):
+            values[i, 0] += 100.0 * (30 + i <= n < 38)
+        half = slice(0, 3) if n % 2 else slice(3, 6)
+        for part in (slice(0, 3), slice(3, 6)) if n > 20 else (half,):
+            yield Batch(STREAMS[part], np.full(3, 60.0 * n), values[part])
+
+
+PLANT = with_settings(channel={"a": Channel(high=50.0)})
+
+
+def states(outcomes):
+    return [(one.id, one.state) for outcome in outcomes for one in outcome.incidents]

@@ -52,7 +52,7 @@ def test_the_line_is_crossed_about_as_often_as_the_budget_has_it(tail):
     lines, _, _ = run(series, period)
     crossed = (series[2000:] > lines[2000:]).sum()
     promised = series[2000:].size / period * SHARE
-    assert crossed / promised < 3.5  # what crosses teaches clipped, so the tail is taken for lighter than it is
+    assert crossed / promised < 4.5  # what crosses teaches clipped, so the tail is taken for lighter than it is
     assert crossed / promised >= (0.0 if tail == "light" else 0.3)  # a light tail ends: nothing lies above
 
 
@@ -62,6 +62,37 @@ def test_a_line_is_drawn_out_no_further_than_the_frames_allow():
     near, _, _ = run(series, 1e3)
     far, _, _ = run(series, 1e9)
     assert far[-1, 0] < 1.5 * near[-1, 0]
+
+
+def of_two_worlds(random):
+    """Sizes [40000, 4] that are calm but for a short disturbance now and then, which is part of the stream."""
+    series = random.exponential(0.1, (40_000, 4))
+    for stream in range(4):
+        for begin in range(200, 40_000, 500):
+            length = int(random.integers(10, 60))
+            series[begin : begin + length, stream] += random.uniform(1.0, 4.0)
+    return series
+
+
+def test_a_stream_of_two_worlds_has_a_line_that_can_still_be_reached():
+    series = of_two_worlds(np.random.default_rng(5))
+    lines, _, _ = run(series, 10_000.0)
+    largest = series.max(axis=0)
+    assert (lines[-1] > largest).all()
+    assert (lines[-1] < 1.8 * largest).all()  # without its bound 3.2 times
+    assert (series[2000:] > lines[2000:]).any(axis=1).sum() <= 2 * series[2000:].size / 10_000.0
+
+
+def test_what_an_older_version_kept_leads_to_a_line_like_that_of_its_tail():
+    series = np.random.default_rng(6).exponential(0.3, (20_000, 1))
+    lines, tails, common = run(series, 2000.0)
+    tails.largest[:] = np.nan
+    slots, period = np.array([0]), np.array([2000.0])
+    for n, size in enumerate(series[:64]):
+        line = tails.line(slots, common, NATURAL, REACH, CHANNELS, period)
+        tails.learn(slots, np.array([n]), size[None], line, np.array([False]), common)
+    assert np.isfinite(tails.largest).all()
+    assert tails.line(slots, common, NATURAL, REACH, CHANNELS, period).item() == pytest.approx(lines[-1, 0], rel=0.3)
 
 
 def test_a_new_stream_begins_with_the_groups_tail():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streamd.engine.backlog import KEPT
 from streamd.engine.experts import CORRECTED, MIXED, PUBLISHED, SEASONAL, Experts, Frames
 from streamd.engine.mix import EXPERTS, E
 from streamd.engine.pending import MADE
@@ -19,7 +20,7 @@ class Run:
     """Streams of one channel through the experts, as the engine does it, with a correction of the test's own."""
 
     def __init__(self, streams=1):
-        sizes = {"C": 1, "H": H, "W": H}
+        sizes = {"C": 1, "H": H, "W": H, "V": H + KEPT}
         self.experts, self.scale = Experts(sizes), Scale(sizes, slots=streams)
         for part in self.experts.parts().values():
             part.grow(streams)
@@ -53,6 +54,8 @@ class Run:
             before=before,
             last=self.scale.last[self.slots],
             usual=self.scale.step_spread(self.slots),
+            level=level,
+            spread=off / 10.0,
             lowest=level - off,
             highest=level + off,
             trust=np.ones(B),
@@ -223,6 +226,6 @@ def test_a_batch_equals_each_stream_alone():
 
 
 def test_every_part_with_rows_is_named():
-    experts = Experts({"C": 1, "H": H, "W": H})
+    experts = Experts({"C": 1, "H": H, "W": H, "V": H + KEPT})
     parts = {name for name, part in vars(experts).items() if hasattr(part, "columns")}
     assert parts == experts.parts().keys()

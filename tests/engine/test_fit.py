@@ -66,7 +66,7 @@ def test_the_first_steps_of_another_horizon_are_kept(horizon: int) -> None:
     arrays, old = fitted(engine, now), state(engine)[0]
     check_shapes(arrays, layout.axes(now, 2))
     kept = min(horizon, 3)
-    for name in ("scale.step_square", "intervals.error_square", "regression.coefficients", "gate.power"):
+    for name in ("scale.step_square", "intervals.error_square", "regression.slopes", "gate.power"):
         np.testing.assert_array_equal(arrays[name][:, :kept], old[name][:, :kept])
         assert not arrays[name][:, kept:].any()
     for name in ("intervals.multiplier", "mix.loss", "pool.log_multiplier"):

@@ -210,6 +210,7 @@ def test_streams_of_one_batch_do_not_touch_each_other():
 # --- what the group knows ---
 
 SIZES = {"C": 1, "H": 2, "W": 2, "Q": 1}
+UNKNOWN = np.full((1, 2, 1), np.nan)
 
 
 def settled(pool, spread, multiplier, times=1, judged=MEMORY_FRAMES):
@@ -223,22 +224,22 @@ def test_an_empty_pool_adds_nothing():
     pool = Pool(SIZES, slots=1)
     assert (pool.begin() == 1.0).all()
     own = np.array([[[np.nan], [3.0]]])
-    np.testing.assert_array_equal(pool.spread(own, np.array([[[0.0], [5.0]]])), own)
+    np.testing.assert_array_equal(pool.spread(own, np.array([[[0.0], [5.0]]]), UNKNOWN), own)
 
 
 def test_a_new_stream_begins_with_what_the_group_has_learned():
     pool = Pool(SIZES, slots=1)
     settled(pool, 4.0, 1.5, times=50)
     np.testing.assert_allclose(pool.begin(), 1.5)
-    nothing = np.full((1, 2, 1), np.nan)
-    np.testing.assert_allclose(pool.spread(nothing, np.zeros((1, 2, 1))), 4.0)
+    np.testing.assert_allclose(pool.spread(UNKNOWN, np.zeros((1, 2, 1)), UNKNOWN), 4.0)
 
 
 def test_a_stream_that_knows_itself_owes_the_group_nothing_and_one_in_between_something():
     pool = Pool(SIZES, slots=1)
     settled(pool, 4.0, 1.5, times=50)
     own = np.full((1, 2, 1), 1.0)
-    spreads = [pool.spread(own, np.full((1, 2, 1), judged))[0, 0, 0] for judged in (1.0, 5.0, 15.0, MEMORY_FRAMES)]
+    degrees = [np.full((1, 2, 1), judged) for judged in (1.0, 5.0, 15.0, MEMORY_FRAMES)]
+    spreads = [pool.spread(own, judged, UNKNOWN)[0, 0, 0] for judged in degrees]
     assert spreads[-1] == 1.0
     assert 4.0 > spreads[0] > spreads[1] > spreads[2] > 1.0
 
@@ -255,6 +256,21 @@ def test_the_group_follows_when_its_streams_change_and_large_units_do_not_rule_s
     settled(pool, 1.0, 1.0, times=100)
     settled(pool, 100.0, 1.0, times=100)
     assert np.exp(pool.log_spread)[0, 0, 0] == pytest.approx(10.0)
+
+
+def test_no_new_stream_begins_with_multipliers_that_it_would_take_thousands_of_frames_to_undo():
+    for multiplier, begins in ((40.0, 3.0), (1.5, 1.5), (0.06, 1.0 / 3.0)):
+        pool = Pool(SIZES, slots=1)
+        settled(pool, 4.0, multiplier, times=50)
+        np.testing.assert_allclose(pool.begin(), begins)
+
+
+def test_what_the_group_knows_counts_as_no_more_than_ten_times_what_a_stream_sees_of_itself():
+    pool = Pool(SIZES, slots=1)
+    settled(pool, 1e90, 1.0, times=50)  # somebody who sends garbage
+    usual = np.array([[[2.0], [np.nan]]])
+    spread = pool.spread(UNKNOWN, np.zeros((1, 2, 1)), usual)
+    np.testing.assert_allclose(spread[0, :, 0], [20.0, 1e90])
 
 
 def test_the_bounds_that_are_due_are_those_of_the_frame_before():

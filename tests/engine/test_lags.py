@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.engine.lags import BACK, FEATURES, LAGS, LARGE, MEANS_FRAMES, NEAR, STRETCHES, Lags
+from streamd.engine.lags import BACK, LAGS, LARGE, MEANS_FRAMES, NEAR, STRETCHES, Lags
 
 H, C = 3, 2
-SIZES = {"H": H, "W": H, "C": C}
+V = H + 4
+SIZES = {"H": H, "V": V, "C": C}
 ONE = np.array([0])
 END = LAGS + 1 + len(STRETCHES)
 
@@ -57,16 +58,17 @@ def test_the_nearest_features_look_back_no_further_than_they_say():
     assert not np.allclose(x[:, NEAR], y[:, NEAR])
 
 
-def test_features_and_weights_wait_for_as_many_frames_as_the_horizon_has():
+def test_features_and_how_far_they_are_trusted_are_at_hand_until_they_have_been_learned_from():
     lags = Lags(SIZES, slots=1)
     seen = []
-    for n, rest in enumerate(series(10)):
-        if n >= H:
-            features, weights = lags.before(ONE, np.array([n]))
-            assert features.shape == (1, H, C, FEATURES)
-            for h in range(1, H + 1):
-                np.testing.assert_allclose(features[0, h - 1], seen[n - h], rtol=1e-6)
-                assert (weights[0, h - 1] == 1.0 / (1 + n - h)).all()
+    for n, rest in enumerate(series(20)):
+        if n >= V:
+            now = np.array([n])
+            trust = lags.trusted(ONE, now)
+            np.testing.assert_array_equal(trust[0], [[1.0 / (1 + n - h)] * C for h in range(1, H + 1)])
+            np.testing.assert_allclose(
+                lags.past(ONE, now, V)[0], np.stack(seen[n - V :][::-1]).transpose(1, 0, 2), rtol=1e-6
+            )
         seen.append(observe(lags, n, rest, weight=1.0 / (1 + n)))
 
 
@@ -84,13 +86,13 @@ def test_a_frame_with_a_spike_among_its_nearest_lags_counts_little_and_later_one
     at = BACK // 2
     for n, rest in enumerate(made):
         observe(lags, n, [spike, rest[1]] if n == at else rest)
-        weights = lags.weights[0, n % H]
+        weights = lags.trust[0, n % V]
         assert weights[1] == 1.0
         if at <= n <= at + LAGS:
             assert weights[0] <= 1.5 * (LARGE / abs(spike)) ** 2
         else:
             assert weights[0] == 1.0
-        assert np.isfinite(lags.waiting[0, n % H]).all()
+        assert np.isfinite(lags.features[0, n % V]).all()
 
 
 def test_a_long_slope_is_nothing_strange():
@@ -98,7 +100,7 @@ def test_a_long_slope_is_nothing_strange():
     lags = Lags(SIZES, slots=1)
     for n in range(1000):
         observe(lags, n, np.sin(n / 100), usual=0.01)
-        assert (lags.weights[0, n % H] == 1.0).all()
+        assert (lags.trust[0, n % V] == 1.0).all()
 
 
 def test_streams_of_one_batch_are_what_they_are_alone():

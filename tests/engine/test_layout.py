@@ -12,13 +12,13 @@ from tests.engine.runs import SETTINGS, small_engine
 
 def test_the_parts_are_those_of_an_engine() -> None:
     engine = small_engine()
-    assert {name: type(part) for name, part in engine._parts().items()} == layout.PARTS
+    assert {name: type(part) for name, part in engine.state.parts().items()} == layout.PARTS
 
 
 def test_the_axes_are_those_of_an_engines_arrays() -> None:
     engine = small_engine()
     sizes = layout.axes(SETTINGS, 2)
-    for part in (*engine._parts().values(), engine.memory, engine.pool):
+    for part in (*engine.state.parts().values(), engine.memory, engine.pool):
         assert part.sizes == sizes
     assert engine.learner.shape == layout.network_shape(sizes) == Shape(2, len(PLANES), CLOCK, 3, 4, 2)
 

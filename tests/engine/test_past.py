@@ -120,7 +120,7 @@ def test_what_is_held_of_a_stream_can_be_seen_without_an_incident():
     scene = warm()
     engine, every = scene.engine, [outcome for _, outcome in scene.given]
     n = int(engine.timing.age[0]) - 1
-    parts = "s", engine.channels, engine.recent, engine.ranges
+    parts = "s", engine.channels, engine.recent, engine.state.ranges
     held = engine.past.held(0, n, n, *parts, most=1000)
     assert len(held.times) == engine.past.sizes["R"] - 1
     assert held.seq + len(held.times) - 1 == every[-1].seq[0]

@@ -29,9 +29,10 @@ class Run:
         times, interval = np.broadcast_to(times, len(self.slots)), np.full(len(self.slots), interval)
         steps = np.where(np.isfinite(self.times), (times - self.times) / interval, 1.0)
         self.seasons.advance(self.slots, steps)
-        self.expected.append(self.seasons.expected(self.slots, times, interval))
+        now = self.seasons.now(self.slots, times, interval)
+        self.expected.append(now.season)
         values = np.asarray(values, float).reshape(len(self.slots), -1)
-        self.seasons.learn(self.slots, self.n, times, interval, values, np.full(len(self.slots), trust))
+        self.seasons.learn(self.slots, self.n, now, interval, values, np.full(len(self.slots), trust))
         self.n += 1
         self.times = times
 
@@ -83,7 +84,7 @@ def test_a_course_of_many_hours_is_not_taken_for_the_second_day_of_two():
         if n >= 2000:
             later, now = (50.0 * np.sin(2 * np.pi * at / periods_of_streams) for at in (n + HORIZON, n))
             foretold = (
-                run.ahead(interval)[:, -1, 0] - run.seasons.expected(run.slots, run.times, np.full(4, interval))[:, 0]
+                run.ahead(interval)[:, -1, 0] - run.seasons.now(run.slots, run.times, np.full(4, interval)).season[:, 0]
             )
             off.append(later - now - foretold)
             moved.append(later - now)

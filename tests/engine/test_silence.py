@@ -174,7 +174,7 @@ def test_the_frame_that_ends_a_long_gap_is_strange_in_all_channels_alike_and_the
     np.testing.assert_array_equal(strange(parts), [2000])
     assert parts[2000, 0] == parts[2000, 1]
     gaps[2000] = 4000.0
-    assert run(np.stack([noise(1), noise(2)], axis=1), gaps)[0][2000, 0] > parts[2000, 0] + 2.0
+    assert run(np.stack([noise(1), noise(2)], axis=1), gaps)[0][2000, 0] > parts[2000, 0] + 0.2
 
 
 def test_regular_outages_are_strange_the_first_times_only():

@@ -244,3 +244,15 @@ def test_the_state_stays_bounded_whatever_the_inputs():
     assert np.abs(h).max() <= 1.0
     assert np.isfinite(out).all()
     assert np.isfinite(c).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_step_of_many_streams_is_that_of_each_few_of_them(shape):
+    many = 3 * network.FEW
+    weights, x = random_weights(shape), random_inputs(shape, many, 1)[:, 0]
+    state = random_state(shape, many)
+    together = network.step(weights, shape, x, *state)
+    for begin in range(0, many, network.FEW):
+        some = slice(begin, begin + network.FEW)
+        for whole, part in zip(together, network.step(weights, shape, x[some], *(s[some] for s in state)), strict=True):
+            np.testing.assert_allclose(part, whole[some], rtol=1e-4, atol=1e-5)

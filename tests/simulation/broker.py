@@ -16,8 +16,8 @@ from typing import Any
 from paho.mqtt.client import MQTTMessage
 
 from streamd.edge.connection import Listener, Welcome
-from streamd.edge.dial import ConnectError
 from streamd.edge.outbox import Outgoing
+from streamd.edge.trouble import ConnectError
 from tests.simulation.clock import Clock, Loop
 
 SOCKET_PACKETS = 30  # that a socket takes while nothing gets through
@@ -160,7 +160,7 @@ class Connection:
 
     version = "5"
 
-    def __init__(self, dialled: Dialled, listener: Listener) -> None:
+    def __init__(self, dialled: Dialled, listener: Listener, _certificates: None = None) -> None:
         self._loop = asyncio.get_running_loop()
         assert isinstance(self._loop, Loop)
         self._alive: Loop = self._loop
