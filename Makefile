@@ -17,7 +17,7 @@ DESTDIR :=
 TORCH_INDEX :=
 HERE = $(DESTDIR)$(PREFIX)
 
-.PHONY: help install install-files uninstall demo test test-env check bench bench-forecast bench-anomaly bench-streams bench-experts soak simulate clean
+.PHONY: help install install-files uninstall demo test test-env check bench bench-forecast bench-anomaly bench-streams bench-experts bench-page pictures soak simulate clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -46,7 +46,7 @@ uninstall:  ## the program and the unit; config and state stay
 	rm -rf '$(HERE)'
 	rm -f '$(DESTDIR)$(UNITDIR)/streamd.service'
 
-demo: $(VENV)/for-demo  ## everything at once, on an embedded broker; SECONDS=60 ends it by itself
+demo: $(VENV)/for-demo  ## everything at once, on an embedded broker, with the page; SECONDS=60 ends it by itself
 	@$(BIN)/streamd demo $(if $(SECONDS),--seconds $(SECONDS))
 
 test: test-env  ## the tests; ARGS='-k word -x' goes to pytest
@@ -54,7 +54,7 @@ test: test-env  ## the tests; ARGS='-k word -x' goes to pytest
 
 test-env: $(VENV)/for-test  # what the tests need: the environment and, from apt, the servers
 	@missing=; \
-	for pair in mosquitto:mosquitto promtool:prometheus openssl:openssl systemd-analyze:systemd; do \
+	for pair in mosquitto:mosquitto promtool:prometheus openssl:openssl systemd-analyze:systemd chromium:chromium; do \
 		command -v "$${pair%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	test -n "$$missing" || exit 0; \
@@ -90,6 +90,12 @@ bench-streams: $(VENV)/for-bench  ## random streams: how much the mix loses agai
 
 bench-experts: $(VENV)/for-bench  ## CPU per reading of each part of the engine
 	@$(BIN)/python tests/benchmarks/expert_cost.py $(ARGS)
+
+bench-page: test-env  ## 5,000 streams on the page: first paint, updates, frames a browser draws, CPU; ARGS='--streams 500'
+	@$(BIN)/python -m tests.benchmarks.page $(ARGS)
+
+pictures: test-env  ## draw deploy/pictures/*.png anew, of the page on a demo plant
+	@$(BIN)/python -m tests.browser.pictures $(ARGS)
 
 simulate: $(VENV)/for-test  ## SEEDS=2000 simulated daemons through hours of bad weather each; ARGS='--seed 7' runs one again
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),200) $(ARGS)

@@ -110,6 +110,8 @@ def check(
     try:
         filters = Intake(settings).filters
         dial.check(settings.mqtt)
+        if settings.http.token_file is not None:
+            config.read_secret(settings.http.token_file)
     except config.ConfigError as error:
         _fail(f"{config_file}: {error}", USAGE)
     values = effective.effective(settings, config_file.read_text(encoding="utf-8"), config_file.name)
@@ -325,7 +327,10 @@ def replay(
 def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End after so many; else at Ctrl-C.")] = None,
 ) -> None:
-    """Everything at once: embedded broker, simulated plant, daemon, board. Exit 0 only if answers came back."""
+    """Everything at once: embedded broker, simulated plant, daemon, page, board. Exit 0 only if answers came back.
+
+    Enter does a machine a fault; a line such as `pump-2 stuck flow` says which.
+    """
     from rich.console import Console
 
     from streamd.app import App
@@ -333,7 +338,7 @@ def demo(
     from streamd.edge import log
 
     log.setup(config.Log(level="warning"))
-    raise typer.Exit(asyncio.run(play(seconds, App, Console())))
+    raise typer.Exit(asyncio.run(play(seconds, App, Console(), orders=sys.stdin.fileno() if sys.stdin else None)))
 
 
 def _load(path: Path) -> config.Config:

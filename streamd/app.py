@@ -27,6 +27,8 @@ from streamd.intake import Intake
 from streamd.keeper import Keeper
 from streamd.model.training import Candidate, Job, train
 from streamd.pace import Pace
+from streamd.page.desk import Desk
+from streamd.records import Command, Effect, Outcome
 from streamd.reload import Parts, Reloader
 from streamd.store import lock
 from streamd.wire import commands, outcomes
@@ -63,6 +65,8 @@ class App:
         self._workers: dict[str, Worker] = {}
         self._train_s = 0.0  # CPU spent training since the start
         self.started = asyncio.Event()
+        self._desk = Desk(config, self._unready, self._carry_out)
+        self._web = Web(config.http, self._unready, self._desk)
         self.http_port = 0
 
     def stop(self) -> None:
@@ -89,7 +93,7 @@ class App:
             Disk("journal") as journal_disk,
             Disk("checkpoints") as disk,
         ):
-            async with Web(self._config.http, self._unready) as web:
+            async with self._web as web:
                 self.http_port = web.port
                 self._manager.status("recovering")
                 state = await recovery.recover(self._config, thread, journal_disk, self._stop)
@@ -134,6 +138,12 @@ class App:
             stretch=max(engine.learner.stretch for engine in state.engines.values()),
         )
         archivist = Archivist(state.archive, journal_disk, self._keeper.flush, state.unarchived)
+        self._desk.begin(state.engines, state.archive, journal_disk, state.unarchived)
+
+        def kept(group: str, one: Outcome | Effect | Command) -> None:
+            archivist.take(group, one)
+            self._desk.hear(group, one)
+
         self._workers = {
             name: Worker(
                 name,
@@ -144,7 +154,7 @@ class App:
                 state.residencies[name],
                 prefix=mqtt.prefix,
                 stream_series=self._config.http.stream_series,
-                kept=archivist.take,
+                kept=kept,
             )
             for name, engine in state.engines.items()
         }
@@ -190,6 +200,7 @@ class App:
                 names = ", ".join(task.get_name() for task in ended)
                 raise RuntimeError(f"ended by itself: {names}")
             log.info("action=stopping")
+            self._desk.close()
             link.stop_receiving()
             await intake
             for worker in self._workers.values():

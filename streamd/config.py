@@ -135,6 +135,7 @@ class Http(Section, frozen=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 9108  # 0: any free port, named in the log
     stream_series: Annotated[int, Meta(ge=0)] = 0  # streams that get series of their own, first come
+    token_file: str | None = None  # what the page asks for before it changes anything; None: it changes nothing
 
 
 class State(Section, frozen=True):
@@ -280,7 +281,7 @@ def _known(kind: inspect.Type) -> str:
 
 def _shown(key: str, value: object) -> str:
     """A value as it stands in the file: short, and never one that may be a secret put in the wrong place."""
-    if "password" in key or "key_file" in key:
+    if "password" in key or "key_file" in key or "token" in key:
         return type(value).__name__
     if isinstance(value, dict | list):
         return "table" if isinstance(value, dict) else "array"
@@ -340,5 +341,6 @@ def _absolute(config: Config, folder: Path) -> Config:
         tls = Tls(ca_file=at(mqtt.tls.ca_file), cert_file=at(mqtt.tls.cert_file), key_file=at(mqtt.tls.key_file))
         mqtt = msgspec.structs.replace(mqtt, tls=tls)
     mqtt = msgspec.structs.replace(mqtt, password_file=at(mqtt.password_file))
+    http = msgspec.structs.replace(config.http, token_file=at(config.http.token_file))
     state = msgspec.structs.replace(config.state, folder=str(folder / config.state.folder))
-    return msgspec.structs.replace(config, mqtt=mqtt, state=state)
+    return msgspec.structs.replace(config, mqtt=mqtt, http=http, state=state)

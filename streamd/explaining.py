@@ -120,14 +120,15 @@ def explain(folder: Path, incident: str, group: str | None = None) -> Explanatio
                 if len(found) > 1:
                     groups = ", ".join(one.group for one in found)
                     raise ExplainError(f"{incident} is one of each of the groups {groups}: say which with --group")
-                return _explained(found[0], archive.of_group(found[0].group))
+                return explained(found[0], archive.of_group(found[0].group))
             finally:
                 archive.close()
         except (VersionError, StoreError, DamagedError) as error:
             raise ExplainError(f"{folder}: the archive can't be read: {error}") from error
 
 
-def _explained(kept: Kept, others: Iterable[Kept]) -> Explanation:
+def explained(kept: Kept, others: Iterable[Kept]) -> Explanation:
+    """The same of an incident and the others of its group, with their frames."""
     incident = kept.told[-1]
     frames = _joined(kept.excerpts)
     like: list[Like] = []

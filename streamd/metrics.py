@@ -172,3 +172,10 @@ window_commits = Gauge(
 spilled = Counter("streamd_spilled_streams", "Streams that left memory for the disk.", ["group"], registry=registry)
 recovered = Counter("streamd_recovered_records", "Journal records applied again at the start.", registry=registry)
 checkpoints = Counter("streamd_checkpoints", "Checkpoints by result.", ["result"], registry=registry)
+
+# --- the page ---
+page_clients = Gauge("streamd_page_clients", "Browsers that follow the page live.", registry=registry)
+page_missed = Counter(
+    "streamd_page_missed", "Events that a browser was too slow for; it was told so.", ["kind"], registry=registry
+)
+page_refused = Counter("streamd_page_refused", "Requests over HTTP that were refused.", ["reason"], registry=registry)

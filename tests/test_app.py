@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -464,5 +465,44 @@ def test_a_part_that_ends_by_itself_ends_the_daemon(
         assert any("out of tokens" in text if fault else "ended by itself: worker-pumps" in text for text in texts)
         with lock.hold(tmp_path / "state"):
             pass
+
+    run(body())
+
+
+def test_the_page_sees_what_is_applied_and_what_it_orders_is_carried_out(tmp_path: Path, mosquitto: Start) -> None:
+    token = "a token of some length"
+
+    def post(app: App, verb: str, **headers: str) -> tuple[int, str]:
+        address = f"http://127.0.0.1:{app.http_port}/api/command/{verb}"
+        headers["Content-Type"] = "application/json"
+        request = urllib.request.Request(address, b'{"group": "pumps"}', headers)
+        try:
+            with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+    async def body() -> None:
+        broker = mosquitto()
+        (tmp_path / "token").write_text(token)
+        settings = config(tmp_path, broker.port)
+        http = msgspec.structs.replace(settings.http, token_file=str(tmp_path / "token"))
+        settings = msgspec.structs.replace(settings, http=http)
+        with Peer(broker.port, "streamd/#") as peer:
+            async with online(settings, peer) as app:
+                publish(peer, 0)
+                found = await score(peer)
+                status, text = await page(app, "/api/stream?group=pumps&stream=p1")
+                frames = json.loads(text)["frames"]
+                assert (status, frames["seq"], frames["score"]) == (200, 0, [found["score"]])
+                assert (await asyncio.to_thread(post, app, "freeze"))[0] == 401
+                assert json.loads((await page(app, "/api/model?group=pumps"))[1])["frozen"] is False
+                right = {"Authorization": f"Bearer {token}"}
+                status, text = await asyncio.to_thread(lambda: post(app, "freeze", **right))
+                assert (status, json.loads(text)["ok"]) == (200, True)
+                assert json.loads((await page(app, "/api/model?group=pumps"))[1])["frozen"] is True
+            async with online(settings, peer) as app:  # it is a record like any other: it survives
+                assert json.loads((await page(app, "/api/model?group=pumps"))[1])["frozen"] is True
 
     run(body())

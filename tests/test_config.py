@@ -53,6 +53,14 @@ def missing_keys(kind: inspect.Type, there: Any, key: str) -> list[str]:
     return missing
 
 
+def test_the_path_of_the_token_is_absolute_and_what_stands_there_is_never_shown(tmp_path: Path) -> None:
+    path = tmp_path / "streamd.toml"
+    assert parse('[http]\ntoken_file = "secret"', path).http.token_file == str(tmp_path / "secret")
+    with pytest.raises(ConfigError, match=r"http\.token_file: expected .*, got int") as caught:
+        parse("[http]\ntoken_file = 12345678", path)
+    assert "12345678" not in str(caught.value)
+
+
 def test_the_example_has_every_key_of_every_section() -> None:
     _, commented = live_and_commented()
     assert missing_keys(inspect.type_info(Config), commented, "") == []
@@ -72,6 +80,7 @@ def test_only_keys_without_a_default_value_are_commented_out_in_the_example() ->
     assert sorted(missing_keys(inspect.type_info(Config), live | {"mqtt": live["mqtt"] | {"tls": {}}}, "")) == [
         "group.default.alarm.refractory_s",
         "group.default.channel",
+        "http.token_file",
         "mqtt.password_file",
         "mqtt.tls.ca_file",
         "mqtt.tls.cert_file",

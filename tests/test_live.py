@@ -18,7 +18,7 @@ WAITING = {
     "mqtt": {"host", "port", "client_id", "inbox_messages", "outbox_messages", "max_payload_bytes", "prefix"},
     "group.*": {"channels", "horizon_steps", "coverage", "paths", "seed", "network"},
     "group.*.training": {"burn_in_frames", "train_frames", "memory_windows"},
-    "http": {"host", "port"},
+    "http": {"host", "port", "token_file"},
     "state": {"folder", "durability"},
 }
 

@@ -14,7 +14,7 @@ WITHOUT_MODULE = {
     "tests/engine/test_stuck.py",
 }  # of the tree, of all decoders, of whole engines
 # Folders that test the whole rather than one module; what lies there has names of its own.
-OF_THE_WHOLE = ("scenarios", "broker", "crash", "simulation", "benchmarks", "deploy", "configs")
+OF_THE_WHOLE = ("scenarios", "broker", "crash", "simulation", "benchmarks", "deploy", "configs", "browser")
 
 
 def mirror_of(module: Path) -> str:

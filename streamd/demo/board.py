@@ -41,7 +41,7 @@ class Board:
 
     def screen(self) -> RenderableType:
         """The whole board as it stands now, to fit 80 columns; what matters least comes last, where a screen is low."""
-        head = Text(f"streamd demo · {self._elapsed()} · {self._address}/metrics  /readyz", style="bold", no_wrap=True)
+        head = Text(f"streamd demo · {self._elapsed()} · the page: {self._address}", style="bold", no_wrap=True)
         machines = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
         machines.add_column("machine", no_wrap=True)
         for channel in CHANNELS:

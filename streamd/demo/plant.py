@@ -95,7 +95,12 @@ class Plant:
         self._plan = _plan(faults)
         self._next_fault = next(self._plan)
         self._running: list[tuple[Fault, float]] = []  # and the value that a stuck sensor holds
+        self._wanted: list[tuple[FaultKind, str, str]] = []
         self._tick = 0
+
+    def spoil(self, kind: FaultKind, machine: str, channel: str) -> None:
+        """Let a fault begin with the next reading, beside those of the plan."""
+        self._wanted.append((kind, machine, channel))
 
     def tick(self) -> list[Sample]:
         """The next reading of every machine, all of one time, STEP_S after those before."""
@@ -105,13 +110,18 @@ class Plant:
         if self._next_fault.start <= time:
             fault, self._next_fault = self._next_fault, next(self._plan)
             self._running.append((fault, truth[fault.machine][fault.channel]))
+        for kind, machine, channel in self._wanted:
+            fault = Fault(kind, machine, channel, time, time + (LENGTH[kind] - 1) * STEP_S)
+            self._running.append((fault, truth[machine][channel]))
+        self._wanted.clear()
         self._tick += 1
         return [self._sample(name, time, values) for name, values in truth.items()]
 
     def _sample(self, name: str, time: float, values: dict[str, float]) -> Sample:
         faults = [(fault, held) for fault, held in self._running if fault.machine == name]
         for fault, held in faults:
-            self._spoil(values, fault, held)
+            if fault.channel in values:  # it may have dropped out already
+                self._spoil(values, fault, held)
         rounded = {channel: round(value, 3) for channel, value in values.items()}
         return Sample(name, time, rounded, tuple(fault for fault, _ in faults))
 

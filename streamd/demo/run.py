@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import secrets
 import signal
 import socket
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 import msgspec
@@ -25,6 +27,7 @@ from streamd.demo.board import Board
 from streamd.demo.broker import HOST, BrokerMissingError, broker
 from streamd.demo.client import connected
 from streamd.demo.ledger import Ledger
+from streamd.demo.orders import OrderError, listen, parse
 from streamd.demo.plant import CALM_TICKS, CHANNELS, MACHINES, Plant, Sample
 from streamd.demo.watcher import PREFIX, TELEMETRY, TOPICS, Watcher
 
@@ -55,13 +58,16 @@ class Daemon(Protocol):
         """Make run drain and return."""
 
 
-async def demo(seconds: float | None, build: Callable[[Config], Daemon], console: Console) -> int:
+async def demo(
+    seconds: float | None, build: Callable[[Config], Daemon], console: Console, orders: int | None = None
+) -> int:
     """Run everything for so many seconds of readings, or until interrupted; show it on the console.
 
     Args:
         seconds: from the first reading on; None: until SIGINT or SIGTERM.
         build: makes the daemon from its settings.
         console: takes the board, or lines where it is no terminal.
+        orders: descriptor whose lines are faults to be done, see `orders`; None: there are none.
 
     Returns:
         the exit code: 0 when forecasts and scores came back over MQTT for every machine, else 1.
@@ -69,15 +75,19 @@ async def demo(seconds: float | None, build: Callable[[Config], Daemon], console
     try:
         with tempfile.TemporaryDirectory(prefix="streamd-demo-") as folder:
             async with broker() as port:
-                problems = await _play(seconds, build(_settings(port, folder)), port, console)
+                settings = _settings(port, folder)
+                problems = await _play(seconds, build(settings), settings, console, orders)
     except BrokerMissingError as error:
         problems = [str(error)]
         console.print(f"failed: {error}", style="red", markup=False, soft_wrap=True)
     return 1 if problems else 0
 
 
-async def _play(seconds: float | None, daemon: Daemon, port: int, console: Console) -> list[str]:
+async def _play(
+    seconds: float | None, daemon: Daemon, settings: Config, console: Console, orders: int | None
+) -> list[str]:
     """The demo between the broker's start and stop; gives what went wrong."""
+    port = settings.mqtt.port
     clock = asyncio.get_running_loop().time
     ledger = Ledger.of(MACHINES)
     watcher = Watcher(ledger)
@@ -93,9 +103,14 @@ async def _play(seconds: float | None, daemon: Daemon, port: int, console: Conso
             how = "ended before it came online" if running.done() else f"did not come online within {ONLINE_S:.0f} s"
             console.print(f"failed: the daemon {how}", style="red")
             return [how, *await _stop(daemon, running)]
-        board = Board(ledger, f"http://{HOST}:{daemon.http_port}", clock)
+        address = f"http://{HOST}:{daemon.http_port}"
+        _introduce(address, settings, console, orders)
+        board = Board(ledger, address, clock)
+        machinery = Plant(SEED)
+        if orders is not None:
+            listen(orders, _obeying(machinery, console))
         showing = tasks.create_task(_show(board, console), name="board")
-        publishing = tasks.create_task(_publish(plant, ledger, watcher), name="plant")
+        publishing = tasks.create_task(_publish(machinery, plant, ledger, watcher), name="plant")
         problems = await _until_the_end(seconds, running)
         publishing.cancel()
         await asyncio.wait({publishing})
@@ -129,10 +144,39 @@ async def _until_the_end(seconds: float | None, running: asyncio.Task[None]) -> 
     return ["the daemon ended by itself"] if running.done() else []
 
 
-async def _publish(client: Client, ledger: Ledger, watcher: Watcher) -> NoReturn:
+def _introduce(address: str, settings: Config, console: Console, orders: int | None) -> None:
+    """Say where everything is, before the board takes the screen."""
+    token = "" if settings.http.token_file is None else Path(settings.http.token_file).read_text(encoding="utf-8")
+    lines = [
+        f"the page: {address}    token for its buttons: {token}",
+        f"the broker: {HOST}:{settings.mqtt.port}",
+    ]
+    if orders is not None:
+        lines.append("Enter does a machine a fault now; or say which: pump-2 stuck flow")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def _obeying(plant: Plant, console: Console) -> Callable[[str], None]:
+    """What is done with a line that somebody typed."""
+    count = itertools.count()
+
+    def take(line: str) -> None:
+        try:
+            order = parse(line, next(count))
+        except OrderError as error:
+            console.print(f"not understood: {error}", markup=False, highlight=False, soft_wrap=True)
+            return
+        plant.spoil(order.kind, order.machine, order.channel)
+        console.print(f"a fault: {order.kind}, {order.channel} of {order.machine}", markup=False, highlight=False)
+
+    return take
+
+
+async def _publish(plant: Plant, client: Client, ledger: Ledger, watcher: Watcher) -> NoReturn:
     """Publish what the plant's sensors say, all machines at once, as fast as the plan has it and no faster."""
     clock = asyncio.get_running_loop().time
-    plant, due = Plant(SEED), clock()
+    due = clock()
     for tick in itertools.count():
         for sample in plant.tick():
             ledger.on_sample(sample)
@@ -179,12 +223,15 @@ def _encode(sample: Sample) -> bytes:
 
 def _settings(port: int, folder: str) -> Config:
     """The daemon's settings for the embedded broker at `port`, with its state in `folder`."""
+    token = Path(folder, "token")
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(12), encoding="utf-8")
     ten_years_s = 3.2e8  # the plant's clock runs 1,500 times as fast as ours, and may overtake it
     return Config(
         mqtt=Mqtt(host=HOST, port=port, client_id="streamd-demo", protocol="3.1.1", prefix=PREFIX),
         source=(Source(topic=TELEMETRY.replace("{machine}", "{stream}"), group="plant", time="time"),),
         group={"plant": Group(channels=CHANNELS, max_future_s=ten_years_s)},
-        http=Http(host=HOST, port=_free(HTTP_PORT)),
+        http=Http(host=HOST, port=_free(HTTP_PORT), token_file=str(token)),
         state=State(folder=folder),
         log=Log(level="warning"),
     )

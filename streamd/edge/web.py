@@ -1,4 +1,4 @@
-"""A small HTTP server: metrics, liveness and readiness.
+"""A small HTTP server: metrics, liveness, readiness, and the page.
 
 Knows aiohttp and the metrics registry; does not know why the daemon is not ready, it asks.
 """
@@ -16,14 +16,12 @@ from prometheus_client.exposition import choose_encoder
 
 from streamd import metrics
 from streamd.config import Http
+from streamd.edge.guard import Guard, add_headers
+from streamd.edge.site import LONGEST_BODY, Desk, Site
 
 log = logging.getLogger(__name__)
 requests_log = logging.getLogger(f"{__name__}.requests")
 requests_log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
-
-_INDEX = """<!doctype html><meta charset="utf-8"><title>streamd</title><h1>streamd</h1>
-<ul><li><a href="/metrics">metrics</a><li><a href="/livez">livez</a><li><a href="/readyz">readyz</a></ul>
-"""
 
 
 class WebError(Exception):
@@ -31,15 +29,20 @@ class WebError(Exception):
 
 
 class Web:
-    """Serves `/metrics`, `/livez`, `/readyz` and an index; in and out by `async with` or `start` and `stop`.
+    """Serves `/metrics`, `/livez`, `/readyz` and the page; in and out by `async with` or `start` and `stop`.
 
     `readiness` gives the reasons why the daemon is not ready, none when it is; it is asked on the event loop
-    for every request to `/readyz`.
+    for every request to `/readyz`. `desk` answers the page's questions.
+
+    Raises:
+        ConfigError: there is something wrong with the token.
     """
 
-    def __init__(self, settings: Http, readiness: Callable[[], Sequence[str]]) -> None:
+    def __init__(self, settings: Http, readiness: Callable[[], Sequence[str]], desk: Desk) -> None:
         self._settings = settings
         self._readiness = readiness
+        self._guard = Guard(settings)
+        self._site = Site(desk, self._guard)
         self._runner: web.AppRunner | None = None
 
     @property
@@ -56,9 +59,9 @@ class Web:
         Raises:
             WebError: the port is in use, or the address is not ours.
         """
-        app = web.Application(client_max_size=1024)  # nothing here takes a body
-        app.on_response_prepare.append(_name_server)
-        app.router.add_get("/", _index)
+        app = web.Application(client_max_size=LONGEST_BODY, middlewares=[self._guard.middleware])
+        app.on_response_prepare.append(add_headers)
+        self._site.add_to(app)
         app.router.add_get("/metrics", _metrics)
         app.router.add_get("/livez", _livez)
         app.router.add_get("/readyz", self._readyz)
@@ -100,10 +103,6 @@ class Web:
         return web.json_response({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
 
 
-async def _index(_: web.Request) -> web.Response:
-    return web.Response(text=_INDEX, content_type="text/html")
-
-
 async def _livez(_: web.Request) -> web.Response:
     """That this is answered at all says that the event loop turns."""
     return web.Response(text="ok\n")
@@ -115,7 +114,3 @@ async def _metrics(request: web.Request) -> web.Response:
     except TypeError:  # what the library does with a version like "x"
         encode, content_type = choose_encoder("")
     return web.Response(body=encode(metrics.registry), headers={"Content-Type": content_type})
-
-
-async def _name_server(_: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Server"] = "streamd"  # aiohttp's own would tell its version and Python's

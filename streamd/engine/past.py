@@ -90,6 +90,27 @@ class Past(Rows):
             found.append(self._excerpt(name, stream, slot, frames, begin, channels, recent, ranges, faces(name)))
         return tuple(found)
 
+    def held(
+        self,
+        slot: int,
+        n: int,
+        seq: int,
+        stream: str,
+        channels: Sequence[str],
+        recent: Recent,
+        ranges: Ranges,
+        most: int,
+    ) -> Excerpt:
+        """The last frames of a stream that are still there, at most so many, whether or not there is an incident.
+
+        Args:
+            n, seq: of the last one; n is less than 0 where there is none.
+        """
+        count = max(min(n + 1, self.sizes["R"] - 1, most), 0)  # the row behind makes room for the next forecast
+        frames = np.arange(n + 1 - count, n + 1)
+        none = np.empty((0, 0), np.float32)
+        return self._excerpt("", stream, slot, frames, seq + 1 - count, channels, recent, ranges, none)
+
     def _excerpt(
         self,
         incident: str,

@@ -245,13 +245,16 @@ class Bystander:
     def wait_for_seq(self, topic: str, seq: int) -> Any:
         """The newest payload on a topic, once it is the one of this number or a later one."""
 
-        def there() -> bool:
-            found = self.of(topic)
-            return bool(found) and bool(found[-1]["seq"] >= seq)
+        def there() -> Any:
+            # asked at each message, so that it looks at the newest one only
+            newest = next((m for m in reversed(self.messages) if m.topic == topic), None)
+            told = json.loads(newest.payload) if newest is not None and newest.payload else None
+            return told if told is not None and told["seq"] >= seq else None
 
         with self._came:
-            assert self._came.wait_for(there, LIMIT_S), f"no seq {seq} on {topic}"
-        return self.of(topic)[-1]
+            found = self._came.wait_for(there, LIMIT_S)
+        assert found, f"no seq {seq} on {topic}"
+        return found
 
     def wait_for_end(self, topic: str) -> list[Any]:
         """The payloads seen on a topic, once the last of them is empty: it took the retained one away."""

@@ -48,7 +48,7 @@ def test_a_board_without_any_news_shows_all_machines_and_where_the_daemon_is() -
     text = shown(Board(Ledger.of(MACHINES), ADDRESS, Clock()).screen())
     assert all(name in text for name in MACHINES)
     assert text.count("no score yet") == len(MACHINES)
-    assert f"{ADDRESS}/metrics" in text
+    assert f"the page: {ADDRESS}" in text
 
 
 def test_the_screen_shows_values_forecasts_and_the_score() -> None:

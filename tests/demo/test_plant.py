@@ -142,3 +142,26 @@ def test_pumps_and_compressors_have_the_same_channels_and_other_habits() -> None
     samples = {sample.machine: sample.values for sample in play(1, 1)[0]}
     assert all(tuple(values) == CHANNELS for values in samples.values())
     assert calm_course("flow", "compressor-1").mean() > 3 * calm_course("flow", "pump-1").mean()
+
+
+def test_a_fault_on_demand_begins_with_the_next_reading_and_lasts_as_long_as_its_kind() -> None:
+    plant, same = Plant(1), Plant(1)
+    for _ in range(10):
+        plant.tick(), same.tick()
+    plant.spoil("stuck", "pump-1", "flow")
+    readings = [({s.machine: s for s in plant.tick()}, {s.machine: s for s in same.tick()}) for _ in range(30)]
+    touched = [n for n, (found, _) in enumerate(readings) if found["pump-1"].faults]
+    assert touched == list(range(LENGTH["stuck"]))
+    assert {readings[n][0]["pump-1"].values["flow"] for n in touched} == {readings[0][1]["pump-1"].values["flow"]}
+    assert all(found["pump-2"] == true["pump-2"] for found, true in readings)
+    assert all(readings[n][0]["pump-1"] == readings[n][1]["pump-1"] for n in range(len(touched), 30))
+
+
+def test_a_channel_that_has_dropped_out_is_left_alone_by_another_fault() -> None:
+    plant = Plant(1)
+    plant.tick()
+    plant.spoil("drop-out", "pump-1", "flow")
+    plant.spoil("spike", "pump-1", "flow")
+    (found,) = [sample for sample in plant.tick() if sample.machine == "pump-1"]
+    assert "flow" not in found.values
+    assert len(found.faults) == 2

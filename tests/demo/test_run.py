@@ -189,7 +189,7 @@ def test_an_interrupt_ends_it_in_good_order_with_a_summary() -> None:
 def test_on_a_terminal_the_board_is_drawn_and_the_summary_stays() -> None:
     code, text = play(Echo, terminal=True)
     assert code == 0
-    assert "http://127.0.0.1:4711/metrics" in text
+    assert "the page: http://127.0.0.1:4711" in text
     assert "warming 50%" in text
     assert "ok: " in text
 
@@ -254,6 +254,47 @@ def test_the_state_folder_is_its_own_and_gone_at_the_end() -> None:
 
     play(build)
     assert not Path(configs[0].state.folder).exists()
+
+
+def test_the_page_gets_a_token_that_is_told_and_that_nobody_else_can_read() -> None:
+    tokens: list[str] = []
+
+    def build(config: Config) -> Echo:
+        path = Path(config.http.token_file or "")
+        assert path.stat().st_mode & 0o077 == 0
+        tokens.append(path.read_text())
+        return Echo(config)
+
+    _, text = play(build)
+    assert len(tokens[0]) >= 16
+    assert f"token for its buttons: {tokens[0]}" in text
+
+
+class Ordering(Echo):
+    """Somebody types lines after some readings."""
+
+    lines = b""
+    write = -1
+
+    def answers(self, stream: str) -> bool:
+        if self.heard == 2 * len(MACHINES):
+            os.write(self.write, self.lines)
+        return True
+
+
+def test_a_line_does_a_machine_a_fault_and_a_wrong_one_is_told() -> None:
+    read, Ordering.write = os.pipe()
+    Ordering.lines = b"pump-3 stuck flow\n\nfire\n"
+    console = Console(file=StringIO(), width=100)
+    try:
+        assert asyncio.run(asyncio.wait_for(demo(1.0, Ordering, console, read), 30)) == 0
+    finally:
+        os.close(Ordering.write)
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "a fault: stuck, flow of pump-3" in text
+    assert "a fault: spike, vibration of pump-2" in text
+    assert "not understood: 'fire' is none of pump-1, " in text
+    assert "faults 2 (" in text
 
 
 def test_a_metrics_port_that_is_taken_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

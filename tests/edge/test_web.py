@@ -14,6 +14,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 from streamd import metrics
 from streamd.config import Http
 from streamd.edge.web import Web, WebError
+from tests.edge.desk import Echo
 
 
 def serve(use: Callable[[ClientSession], Awaitable[None]], reasons: list[str] | None = None) -> None:
@@ -21,7 +22,7 @@ def serve(use: Callable[[ClientSession], Awaitable[None]], reasons: list[str] | 
 
     async def main() -> None:
         async with (
-            Web(Http(port=0), lambda: reasons or []) as web,
+            Web(Http(port=0), lambda: reasons or [], Echo()) as web,
             ClientSession(f"http://127.0.0.1:{web.port}") as client,
         ):
             await use(client)
@@ -169,7 +170,7 @@ def test_requests_leave_no_line_in_the_log(caplog):
 @pytest.mark.parametrize("request_line", [b"garbage", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b", b"\x16\x03\x01\x00"])
 def test_what_is_not_http_is_refused_without_a_line_in_the_log(caplog, request_line):
     async def main() -> None:
-        async with Web(Http(port=0), list) as web:
+        async with Web(Http(port=0), list, Echo()) as web:
             reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
             writer.write(request_line + b"\r\n\r\n")
             answer = await asyncio.wait_for(reader.read(), 30)
@@ -187,7 +188,7 @@ def test_an_error_of_ours_is_answered_with_500_and_logged(caplog):
 
     async def main() -> None:
         async with (
-            Web(Http(port=0), broken) as web,
+            Web(Http(port=0), broken, Echo()) as web,
             ClientSession(f"http://127.0.0.1:{web.port}") as client,
             client.get("/readyz") as response,
         ):
@@ -210,9 +211,9 @@ def test_a_header_that_is_too_long_is_refused():
 
 def test_a_port_in_use_is_told_with_its_address():
     async def main() -> None:
-        async with Web(Http(port=0), list) as web:
+        async with Web(Http(port=0), list, Echo()) as web:
             with pytest.raises(WebError, match=rf"can't listen on 127\.0\.0\.1:{web.port}: .*in use"):
-                await Web(Http(port=web.port), list).start()
+                await Web(Http(port=web.port), list, Echo()).start()
 
     asyncio.run(main())
 
@@ -220,7 +221,7 @@ def test_a_port_in_use_is_told_with_its_address():
 def test_an_address_that_is_not_ours_is_told():
     async def main() -> None:
         with pytest.raises(WebError, match=r"can't listen on 203\.0\.113\.7:0"):
-            await Web(Http(host="203.0.113.7", port=0), list).start()
+            await Web(Http(host="203.0.113.7", port=0), list, Echo()).start()
 
     asyncio.run(main())
 
@@ -231,7 +232,7 @@ def test_it_listens_on_the_loopback_only_and_on_a_given_port():
         port = free.getsockname()[1]
 
     async def main() -> None:
-        async with Web(Http(port=port), list) as web:
+        async with Web(Http(port=port), list, Echo()) as web:
             assert web.port == port
             assert [address[0] for address in web._runner.addresses] == ["127.0.0.1"]
 
@@ -240,7 +241,7 @@ def test_it_listens_on_the_loopback_only_and_on_a_given_port():
 
 def test_after_the_stop_the_port_is_free_and_an_idle_connection_does_not_hold_it_up():
     async def main() -> None:
-        web = Web(Http(port=0), list)
+        web = Web(Http(port=0), list, Echo())
         await web.start()
         port = web.port
         async with ClientSession(f"http://127.0.0.1:{port}") as client:
@@ -250,7 +251,7 @@ def test_after_the_stop_the_port_is_free_and_an_idle_connection_does_not_hold_it
         await web.stop()
         with pytest.raises(RuntimeError, match="not started"):
             _ = web.port
-        async with Web(Http(port=port), list):
+        async with Web(Http(port=port), list, Echo()):
             pass
 
     asyncio.run(main())

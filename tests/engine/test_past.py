@@ -114,3 +114,20 @@ def test_saved_and_loaded_in_the_middle_of_an_incident_the_rest_is_told_the_same
     assert excerpts(kept)
     assert [outcome_bits(one) for one in kept] == [outcome_bits(one) for one in again]
     assert bits(state(loaded)[0]) == bits(state(scene.engine)[0])
+
+
+def test_what_is_held_of_a_stream_can_be_seen_without_an_incident():
+    scene = warm()
+    engine, every = scene.engine, [outcome for _, outcome in scene.given]
+    n = int(engine.timing.age[0]) - 1
+    parts = "s", engine.channels, engine.recent, engine.state.ranges
+    held = engine.past.held(0, n, n, *parts, most=1000)
+    assert len(held.times) == engine.past.sizes["R"] - 1
+    assert held.seq + len(held.times) - 1 == every[-1].seq[0]
+    for at in range(len(held.times)):
+        outcome, before = every[held.seq + at], every[held.seq + at - 1]
+        assert held.times[at] == outcome.times[0]
+        assert held.score[at] == np.float32(outcome.score[0])
+        np.testing.assert_allclose(held.mean[at], before.mean[0, 0], rtol=1e-6)
+    assert engine.past.held(0, n, n, *parts, most=3).seq == n - 2
+    assert len(engine.past.held(0, -1, n, *parts, most=3).times) == 0
