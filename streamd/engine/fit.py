@@ -59,13 +59,15 @@ class Change:
         age: I64 = arrays["timing.age"]
         indexes, foreign = self._indexes(), self.foreign
         if (self.old["R"], self.old["S"]) != (self.new["R"], self.new["S"]):
-            indexes |= {"R": self._frames(age), "S": self._starts(age)}
+            indexes |= {"R": self._frames(age, "R"), "S": self._starts(age)}
+        if self.old["V"] != self.new["V"]:
+            indexes["V"] = self._frames(age, "V")
         fitted = {}
         for part, kind in PARTS.items():
             for key, spec in kind.columns.items():
                 name = f"{part}.{key}"
                 # what waits for its values lies at places that follow from the horizon
-                moved = ({"W", "V"} & {*spec.axes} or part == "backlog") and "H" in indexes
+                moved = "W" in spec.axes and "H" in indexes
                 stays = part == "incidents" or name in LASTING or not foreign
                 if name in arrays and stays and not moved:
                     fitted[name] = _fit(arrays[name], spec, indexes)
@@ -115,12 +117,12 @@ class Change:
             indexes["Q"] = np.full(self.new["Q"], FRESH)
         return indexes
 
-    def _frames(self, age: I64) -> I64:
+    def _frames(self, age: I64, axis: str) -> I64:
         """For the rings over frames, [n, R]: frame f of a stream, the newest of which is age - 1, lies at f % R."""
-        newest = age[:, None] - 1
-        frame = newest - (newest - np.arange(self.new["R"])) % self.new["R"]
-        there = (frame >= 0) & (frame > newest - self.old["R"])
-        return np.where(there, frame % self.old["R"], FRESH)
+        newest, old, new = age[:, None] - 1, self.old[axis], self.new[axis]
+        frame = newest - (newest - np.arange(new)) % new
+        there = (frame >= 0) & (frame > newest - old)
+        return np.where(there, frame % old, FRESH)
 
     def _starts(self, age: I64) -> I64:
         """For the rings over the states at each stride's start, [n, S]."""
