@@ -541,4 +541,4 @@ def test_a_channel_that_sticks_raises_an_incident_that_blames_it_until_it_moves(
     began = 500 + int(np.argmax(stacked(outcomes, "score")[500:] >= 1.0))
     assert 510 <= began <= 520
     assert 600 <= ended <= 610
-    assert cleared.channels["b"] > 0.8
+    assert cleared.channels["b"] > 0.7
