@@ -1,9 +1,11 @@
 """The daemon end to end through mosquitto, at saturation: readings per second, and CPU per reading.
 
     python tests/benchmarks/end_to_end.py [--readings 20000] [--streams 200] [--durability journal] [--stock]
+                                          [--per-message 50] [--without-engine]
 
 QoS 1 in, the journal on, a forecast of 12 steps x 6 channels and a score out at QoS 0, training on. Broker, publisher
-and daemon are processes of their own on the same machine; the CPU is the daemon's own count of itself.
+and daemon are processes of their own on the same machine; the CPU is the daemon's own count of itself. Without the
+engine (`canned.py`) there is all of the rest, and no training.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from tests.broker.mosquitto import Mosquitto
 RUNS = 3
 CHANNELS = 6
 LIMIT_S = 120.0
+CANNED = Path(__file__).with_name("canned.py")
 SHIPPED = ["max_inflight_messages 2000", "max_queued_messages 0"]  # as in deploy/mosquitto.conf
 STOCK = ["max_queued_messages 0"]  # but for the queue, whose stock limit loses messages at saturation
 
@@ -40,6 +43,7 @@ class Speed:
     readings: int
     streams: int
     durability: str
+    engine: bool  # false: without it
     broker: str
     readings_per_s: float
     cpu_us: float  # of the daemon, per reading
@@ -47,18 +51,28 @@ class Speed:
     training_steps: float
 
 
-def measure(readings: int = 20_000, streams: int = 200, durability: str = "journal", *, stock: bool = False) -> Speed:
+def measure(
+    readings: int = 20_000,
+    streams: int = 200,
+    durability: str = "journal",
+    *,
+    stock: bool = False,
+    engine: bool = True,
+    runs: int = RUNS,
+) -> Speed:
     """Medians over some runs, each with a broker, a state folder and a daemon of its own.
 
     Raises:
         TimeoutError: not all readings were answered.
     """
-    runs = [_one(readings, streams, durability, STOCK if stock else SHIPPED) for _ in range(RUNS)]
-    wall_s, cpu_s, broker_cpu_s, steps = (statistics.median(column) for column in zip(*runs, strict=True))
+    program = ("-m", "streamd") if engine else (str(CANNED),)
+    found = [_one(readings, streams, durability, STOCK if stock else SHIPPED, program) for _ in range(runs)]
+    wall_s, cpu_s, broker_cpu_s, steps = (statistics.median(column) for column in zip(*found, strict=True))
     return Speed(
         readings=readings,
         streams=streams,
         durability=durability,
+        engine=engine,
         broker="stock" if stock else "shipped",
         readings_per_s=readings / wall_s,
         cpu_us=cpu_s / readings * 1e6,
@@ -67,11 +81,13 @@ def measure(readings: int = 20_000, streams: int = 200, durability: str = "journ
     )
 
 
-def _one(readings: int, streams: int, durability: str, extra: list[str]) -> tuple[float, float, float, float]:
+def _one(
+    readings: int, streams: int, durability: str, extra: list[str], program: tuple[str, ...]
+) -> tuple[float, float, float, float]:
     """Wall time of all readings, the daemon's and the broker's CPU time, and the gradient steps made meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
         broker = Mosquitto(Path(folder) / "broker", log_packets=False, extra=extra).start()
-        daemon = Daemon(Path(folder) / "daemon", _config(broker.port, durability))
+        daemon = Daemon(Path(folder) / "daemon", _config(broker.port, durability), program)
         try:
             daemon.start()
             publisher = multiprocessing.get_context("spawn").Process(
@@ -131,8 +147,9 @@ def publish(port: int, readings: int, streams: int) -> None:
 
 def show(speed: Speed) -> None:
     """One line, for people."""
+    left_out = "" if speed.engine else " without the engine"
     print(
-        f"end to end, {speed.streams} streams, {speed.durability}, {speed.broker} broker config: "
+        f"end to end{left_out}, {speed.streams} streams, {speed.durability}, {speed.broker} broker config: "
         f"{speed.readings_per_s:,.0f} readings/s, {speed.cpu_us:.0f} us CPU per reading "
         f"and mosquitto's {speed.broker_cpu_us:.0f} ({speed.training_steps:.0f} gradient steps meanwhile)"
     )
@@ -144,7 +161,16 @@ if __name__ == "__main__":
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--durability", choices=("journal", "checkpoint"), default="journal")
     parser.add_argument("--stock", action="store_true", help="the broker's own window instead of ours")
+    parser.add_argument("--without-engine", action="store_true", help="outcomes are looked up: all of the rest")
+    parser.add_argument("--runs", type=int, default=RUNS)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    found = measure(asked.readings, asked.streams, asked.durability, stock=asked.stock)
+    found = measure(
+        asked.readings,
+        asked.streams,
+        asked.durability,
+        stock=asked.stock,
+        engine=not asked.without_engine,
+        runs=asked.runs,
+    )
     print(json.dumps(asdict(found))) if asked.json else show(found)
