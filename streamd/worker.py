@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import numpy as np
+
 from streamd import metrics
 from streamd.config import Source
 from streamd.edge.budget import Budget
@@ -126,6 +128,7 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        self._taken = metrics.readings.labels(name, "taken")
         metrics.streams.labels(name).set(engine.known)
         metrics.training_stretch.labels(name).set(engine.learner.stretch)
         metrics.taught.labels(name).set(len(engine.feedback))
@@ -133,17 +136,22 @@ class Worker:
 
     async def take(self, readings: list[Reading], source: Source, *, joined: bool, arrival: float, ticket: int) -> None:
         """Take in a message's readings; its ticket is let go when all of them are dealt with."""
-        await self._residency.bring({reading.stream for reading in readings})
+        if self.engine.known != self.engine.resident:
+            await self._residency.bring({reading.stream for reading in readings})
         join = joined if source.join is None else source.join
-        taken = 0
-        heard = set()
+        join_s = source.join_s if join else None
+        push, refused, heard = self._align.push, [], set()
         for reading in readings:
-            refusal = self._align.push(reading, arrival, ticket, source.join_s if join else None)
-            metrics.readings.labels(self.name, refusal or "taken").inc()
+            refusal = push(reading, arrival, ticket, join_s)
             if refusal is None:
-                taken += 1
                 heard.add(reading.stream)
+            else:
+                refused.append(refusal)
+        taken = len(readings) - len(refused)
+        for refusal in refused:
+            metrics.readings.labels(self.name, refusal).inc()
         if taken:
+            self._taken.inc(taken)
             now = self._clock()
             for stream in heard:
                 self._watch.hear(stream, now)
@@ -281,11 +289,8 @@ class Worker:
             self._kept(self.name, outcome)
         for message in outcomes.encode(self._prefix, self.name, outcome, self._names):
             self._outlet.publish(message)
-        for stream, patience in zip(batch.streams, self.engine.patience(batch.streams).tolist(), strict=True):
-            self._watch.wait_for(stream, patience)
-        now = time.time()
-        for arrival in work.arrivals.tolist():
-            metrics.latency.observe(now - arrival)
+        self._watch.wait_for(batch.streams, self.engine.patience(batch.streams).tolist())
+        metrics.latency.observe(time.time() - work.arrivals)
         self._count(outcome)
         for ticket in work.tickets:
             self._let_go(ticket)
@@ -316,17 +321,18 @@ class Worker:
     def _count(self, outcome: Outcome) -> None:
         name = self.name
         metrics.streams.labels(name).set(self.engine.known)
-        metrics.repaired.labels(name).inc(outcome.repaired)
-        metrics.drifts.labels(name).inc(int(outcome.drifted.sum()))
+        if outcome.repaired:
+            metrics.repaired.labels(name).inc(outcome.repaired)
+        if drifted := int(outcome.drifted.sum()):
+            metrics.drifts.labels(name).inc(drifted)
         if outcome.muted is not None:
             metrics.scores_muted.labels(name).inc(int(outcome.muted.sum()))
         for expert, weight in zip(self._names.experts, outcome.weights.mean(axis=(0, 2, 3)).tolist(), strict=True):
             metrics.expert_weight.labels(name, expert).set(weight)
-        for stream, progress in zip(outcome.streams, outcome.warming.tolist(), strict=True):
-            if progress < 1.0:
-                self._warming.add(stream)
-            else:
-                self._warming.discard(stream)
+        if self._warming or outcome.warming.min(initial=1.0) < 1.0:
+            cold = outcome.warming < 1.0
+            self._warming.difference_update(outcome.streams)
+            self._warming.update(outcome.streams[row] for row in np.flatnonzero(cold).tolist())
         metrics.streams_warming.labels(name).set(len(self._warming))
         metrics.alarm_rate.labels(name).set(outcome.alarm_rate)
         self._count_incidents(outcome.incidents)

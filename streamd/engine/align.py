@@ -145,9 +145,9 @@ class Align:
 
     def _know(self, reading: Reading) -> Refusal | None:
         """Make sure that the reading's channels are known, as far as they may be."""
-        unknown = [name for name in reading.values if name not in self._index]
-        if not unknown:
+        if reading.values.keys() <= self._index.keys():
             return None
+        unknown = [name for name in reading.values if name not in self._index]
         if self.settings.channels != "auto":
             return "no_known_channel" if len(unknown) == len(reading.values) else None
         if len(self.channels) + len(unknown) > self.settings.max_channels:
@@ -177,8 +177,8 @@ class Align:
         if parts is not None:  # nothing that is older than this one is taken any more
             self._complete(reading.stream, lane, parts)
         time = max(arrival, newest + SAME_TIME_STEP) if reading.time is None else reading.time
-        frame = _Frame(reading.stream, time, arrival, [], [])
-        self._fill(frame, reading, ticket)
+        values = reading.values
+        frame = _Frame(reading.stream, time, arrival, [values.get(name, math.nan) for name in self.channels], [ticket])
         if join_s is None:
             self._enqueue(lane, frame)
             return None

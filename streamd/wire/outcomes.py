@@ -23,12 +23,12 @@ from streamd.wire.times import utc
 _encode = msgspec.json.Encoder().encode
 
 
-class _Interval(msgspec.Struct):
+class _Interval(msgspec.Struct, gc=False):
     lower: list[float]  # [H]
     upper: list[float]  # [H]
 
 
-class _Band(msgspec.Struct):
+class _Band(msgspec.Struct, gc=False):
     mean: list[float]  # [H]
     lower: list[float]  # [H]
     upper: list[float]  # [H]
@@ -36,7 +36,7 @@ class _Band(msgspec.Struct):
     paths: list[list[float]] | UnsetType = UNSET  # [P, H]
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, gc=False):
     stream: str
     group: str
     time: datetime
@@ -44,14 +44,14 @@ class _Head(msgspec.Struct):
     seq: int
 
 
-class _Forecast(_Head):
+class _Forecast(_Head, gc=False):
     interval: float
     coverage: float
     times: list[float]  # [H]
     channels: dict[str, _Band]
 
 
-class _Score(_Head):
+class _Score(_Head, gc=False):
     score: float
     alarm: bool
     warming: float
