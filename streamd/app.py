@@ -27,9 +27,8 @@ from streamd.keeper import Keeper
 from streamd.model.training import Candidate, Job, train
 from streamd.pace import Pace
 from streamd.store import lock
-from streamd.wire import commands, outcomes
+from streamd.wire import commands, formats, outcomes
 from streamd.wire.messages import Message
-from streamd.wire.readings import Decoder
 from streamd.wire.topics import Router, TemplateError
 from streamd.worker import Worker
 
@@ -59,7 +58,9 @@ class App:
             raise ConfigError(f"source.topic: {error}") from error
         groups = config.groups()
         self._decoders = [
-            Decoder(source, max_channels=groups[source.group].max_channels, max_bytes=config.mqtt.max_payload_bytes)
+            formats.decoder(
+                source, max_channels=groups[source.group].max_channels, max_bytes=config.mqtt.max_payload_bytes
+            )
             for source in config.source
         ]
         self._sampler = Sampler(config.log.sample_s)

@@ -132,6 +132,18 @@ training_wait_seconds = Counter(
     ["group"],
     registry=registry,
 )
+pressure = Gauge(
+    "streamd_pressure_level",
+    "What gives way as too much comes in: 0 nothing, 1 training, 2 also outdated forecasts.",
+    ["group"],
+    registry=registry,
+)
+withheld = Counter(
+    "streamd_withheld",
+    "Forecasts and scores that were not published: by the `publish` settings, or outdated while too much came in.",
+    ["group", "kind"],
+    registry=registry,
+)
 training_stretch = Gauge(
     "streamd_training_stretch_ratio",
     "How far the training schedule is stretched; 1 is the config's.",

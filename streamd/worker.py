@@ -22,8 +22,10 @@ from streamd.engine.engine import Engine
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
+from streamd.pressure import FORECASTS, NOTHING, Pressure
 from streamd.records import Batch, Command, Effect, Incident, Outcome, Reading, Record, Silent, Stretch, named
 from streamd.residency import Residency
+from streamd.telling import Telling
 from streamd.watch import Watch
 from streamd.wire import outcomes
 from streamd.wire.commands import CommandError, Taught
@@ -128,6 +130,9 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        self._telling = Telling(engine.settings.publish)
+        self._pressure, self._gives_way = Pressure(), NOTHING
+        metrics.pressure.labels(name).set(NOTHING)
         self._taken = metrics.readings.labels(name, "taken")
         metrics.streams.labels(name).set(engine.known)
         metrics.training_stretch.labels(name).set(engine.learner.stretch)
@@ -199,6 +204,7 @@ class Worker:
             await self.look()
             if self._align.waiting:
                 continue
+            self._give_way(self._pressure.idle(self._clock()))
             self._idle.set()
             if self._stopping:
                 return
@@ -287,7 +293,13 @@ class Worker:
         metrics.batch_size.labels(self.name).observe(len(batch))
         if self._kept is not None:
             self._kept(self.name, outcome)
-        for message in outcomes.encode(self._prefix, self.name, outcome, self._names):
+        self._give_way(self._pressure.waited(time.time() - float(work.arrivals.max()), self._clock()))
+        outdated = self._align.outdated(batch.streams) if self._pressure.level == FORECASTS else ()
+        wanted = self._telling.choose(outcome, outdated)
+        if wanted is not None:
+            for kind, told in zip(("forecast", "score"), wanted, strict=True):
+                metrics.withheld.labels(self.name, kind).inc(len(batch) - len(told))
+        for message in outcomes.encode(self._prefix, self.name, outcome, self._names, wanted):
             self._outlet.publish(message)
         self._watch.wait_for(batch.streams, self.engine.patience(batch.streams).tolist())
         metrics.latency.observe(time.time() - work.arrivals)
@@ -295,6 +307,14 @@ class Worker:
         for ticket in work.tickets:
             self._let_go(ticket)
         self._outlet.inside(self.name, bool(self._inside))
+
+    def _give_way(self, level: int) -> None:
+        if level != self._gives_way:
+            log.warning("action=pressure group=%s level=%d was=%d", self.name, level, self._gives_way)
+            self._gives_way = level
+            metrics.pressure.labels(self.name).set(level)
+            self._budget.press(self.name, level > NOTHING)
+            self._follow_budget()
 
     def _carry_out(self, command: Command) -> str:
         self._outlet.note(self.name, command)
@@ -367,6 +387,9 @@ class Worker:
         factor = self._budget.factor(time.monotonic())
         if factor is not None:
             log.info("action=stretch factor=%.3g", factor)
+        self._follow_budget()
+
+    def _follow_budget(self) -> None:
         factor = self._budget.current
         if factor != self.engine.learner.stretch:
             self._carry_out(Stretch(factor))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -142,6 +142,11 @@ class Align:
         batch = Batch(tuple(f.stream for f in frames), np.array([f.time for f in frames]), values)
         tickets = tuple(ticket for f in frames for ticket in f.tickets)
         return Work(batch, tickets, np.array([f.arrival for f in frames]))
+
+    def outdated(self, streams: Iterable[str]) -> set[str]:
+        """Those of the streams of which a newer frame waits than the one handed out last."""
+        lanes, first = self._lanes, self._first_round
+        return {stream for stream in streams if (lane := lanes.get(stream)) is not None and lane.round > first}
 
     def _know(self, reading: Reading) -> Refusal | None:
         """Make sure that the reading's channels are known, as far as they may be."""

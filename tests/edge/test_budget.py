@@ -147,3 +147,14 @@ def test_the_factor_ends_at_its_limit():
 )
 def test_it_starts_from_the_factor_in_force(stretch, current):
     assert Budget(0.5, stretch).current == pytest.approx(current)
+
+
+def test_while_a_group_can_not_keep_up_next_to_nothing_is_trained_and_afterwards_as_before() -> None:
+    budget = Budget(0.5, stretch=4.0)
+    budget.press("a", True)
+    budget.press("b", True)
+    assert budget.current == 1024.0
+    budget.press("a", False)
+    assert budget.current == 1024.0
+    budget.press("b", False)
+    assert budget.current == 4.0
