@@ -34,6 +34,7 @@ from streamd.worker import Worker
 
 log = logging.getLogger("streamd.app")
 
+TURN_S = 0.005  # of taking messages in, before the others get their turn: a message may hold thousands of readings
 DRAIN_S = 10.0  # what is left in the outbox at the end may take so long
 
 
@@ -210,8 +211,12 @@ class App:
         self._keeper.resent()
         while messages := await self._link.receive():
             self._keeper.arrived()
+            turn = time.monotonic()
             for message in messages:
                 await self._take(message)
+                if time.monotonic() - turn > TURN_S:
+                    await asyncio.sleep(0)
+                    turn = time.monotonic()
 
     def _unsent_incidents(self) -> list[Message]:
         """Incidents that nobody was told of: the last run's, as long as there was no broker, and this one's."""

@@ -8,7 +8,6 @@ the time of arrival comes in with each reading.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -72,8 +71,9 @@ class Align:
     _index: dict[str, int] = field(init=False)
     _lanes: dict[str, _Lane] = field(init=False, default_factory=dict)
     _joining: dict[str, _Lane] = field(init=False, default_factory=dict)
-    _rounds: deque[list[_Frame]] = field(init=False, default_factory=deque)
+    _rounds: dict[int, list[_Frame]] = field(init=False, default_factory=dict)  # by number, without a gap
     _first_round: int = field(init=False, default=0)
+    _first_open: int = field(init=False, default=0)  # all rounds before it are full
     _announced: int = field(init=False)  # channels that the engine knows
     waiting: int = field(init=False, default=0)  # frames not yet handed out
 
@@ -134,7 +134,7 @@ class Align:
             names = self.channels[self._announced :]
             self._announced = len(self.channels)
             return Work(Widen(names), (), np.empty(0))
-        frames = self._rounds.popleft()
+        frames = self._rounds.pop(self._first_round)
         self._first_round += 1
         self.waiting -= len(frames)
         width = len(self.channels)
@@ -222,14 +222,13 @@ class Align:
 
     def _enqueue(self, lane: _Lane, frame: _Frame) -> None:
         lane.last_time = frame.time
-        at = max(lane.round, self._first_round)
-        while (
-            at - self._first_round < len(self._rounds)
-            and len(self._rounds[at - self._first_round]) >= self.settings.max_batch
-        ):
+        rounds, limit = self._rounds, self.settings.max_batch
+        self._first_open = max(self._first_open, self._first_round)
+        while len(rounds.get(self._first_open, ())) >= limit:  # found once, not once for each frame
+            self._first_open += 1
+        at = max(lane.round, self._first_open)
+        while len(rounds.get(at, ())) >= limit:
             at += 1
-        if at - self._first_round == len(self._rounds):
-            self._rounds.append([])
-        self._rounds[at - self._first_round].append(frame)
+        rounds.setdefault(at, []).append(frame)
         lane.round = at + 1
         self.waiting += 1
