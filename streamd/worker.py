@@ -293,7 +293,8 @@ class Worker:
         metrics.batch_size.labels(self.name).observe(len(batch))
         if self._kept is not None:
             self._kept(self.name, outcome)
-        self._give_way(self._pressure.waited(time.time() - float(work.arrivals.max()), self._clock()))
+        waited_s = time.time() - float(work.arrivals.max())
+        self._give_way(self._pressure.waited(waited_s, self._align.waiting, self._clock()))
         outdated = self._align.outdated(batch.streams) if self._pressure.level == FORECASTS else ()
         wanted = self._telling.choose(outcome, outdated)
         if wanted is not None:
