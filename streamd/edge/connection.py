@@ -1,40 +1,31 @@
-"""One connection to an MQTT broker, driven by asyncio's loop.
+"""One connection to an MQTT broker, driven by asyncio's loop and no thread of paho's.
 
-Knows sockets and when which packet is due; knows no queues, no retries and nothing of what the messages mean. It reads
-and writes by the buffer, not by the packet: a client library that makes three calls to the kernel and several objects
-for each message took half of all the time that a reading cost.
+Knows paho, sockets and packets; knows no queues, no retries and nothing of what the messages mean.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from streamd.edge import packets
-from streamd.edge.dial import CONNECT_LIMIT_S, ConnectError, Dialled
+from streamd.edge.dial import CONNECT_LIMIT_S, ConnectError, Version, close_socket
 from streamd.edge.outbox import Outgoing
-from streamd.edge.packets import MalformedError, Other, Received, Splitter, Version
 
 MISC_EVERY_S = 1.0  # keepalive is looked at so often
-MESSAGES_PER_TURN = 64  # written before the loop's other tasks get their turn
-READ_BYTES = 32_768  # the same of what is read: some hundred messages
+MESSAGES_PER_TURN = 64  # read or written before the loop's other tasks get their turn
 FOREVER_S = 3600.0  # the keepalive of a broker that asks for none
 FENCE = "streamd-fence"  # a topic that nobody subscribes to
 BUSY = ("Server unavailable", "Server busy", "Quota exceeded", "Connection rate exceeded")  # may take us in later
-REFUSALS_3 = {  # what MQTT 3.1.1 calls by other numbers than 5
-    1: "Unsupported protocol version",
-    2: "Client identifier not valid",
-    3: "Server unavailable",
-    4: "Bad user name or password",
-    5: "Not authorized",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +44,7 @@ class Listener(Protocol):
     def on_welcome(self, welcome: Welcome) -> None:
         """The broker took us in; nothing was received before."""
 
-    def on_message(self, message: Received) -> None:
+    def on_message(self, message: MQTTMessage) -> None:
         """A message was received."""
 
     def on_acknowledged(self, mid: int, refusal: str | None) -> None:
@@ -70,35 +61,31 @@ class Listener(Protocol):
 
 
 class Connection:
-    """Drives what `dial` gave until its socket is closed.
+    """Drives a client that `dial` gave until its socket is closed.
 
     Args:
-        dialled: an open socket.
+        client: with an open socket.
         listener: is told what happens.
     """
 
-    def __init__(self, dialled: Dialled, listener: Listener) -> None:
+    def __init__(self, client: Client, listener: Listener) -> None:
         self._loop = asyncio.get_running_loop()
+        self._client = client
         self._listener = listener
-        self._socket = dialled.socket
-        self._fileno = dialled.socket.fileno()
-        self.version: Version = dialled.version
-        self._keepalive_s = dialled.keepalive_s
+        self._socket = client.socket()
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._welcome: Welcome | None = None
         self._refusal: ConnectError | None = None
-        self._reason: str | None = None  # as told first
-        self._splitter = Splitter(dialled.version)
-        self._packets: deque[Received | Other] = deque()  # read and not told, as reading was paused
-        self._out: list[bytes] = [dialled.connect]  # not written, in order
-        self._mid = 0  # packet id given last
-        self._asked: set[int] = set()  # packet ids without an answer
-        self._read_at = self._written_at = self._loop.time()
-        self._pinged_at: float | None = None  # when a ping went out that has no answer
+        self._reason: str | None = None  # as paho tells it first
+        self._heard = 0  # messages, to see whether a read brought one
         self._reading = False
         self._write_due = False  # `_write` is called soon, or runs
         self._blocked = False  # the socket takes no more for now
-        self._parting = False  # close when all is written
+
+    @property
+    def version(self) -> Version:
+        """Of the protocol that is spoken."""
+        return "5" if self._client.protocol == MQTTProtocolVersion.MQTTv5 else "3.1.1"
 
     async def run(self) -> str:
         """Until the connection ends; gives the reason.
@@ -107,18 +94,16 @@ class Connection:
             ConnectError: it ended before the broker took us in.
         """
         try:
-            self.resume()
-            self.wake()
+            self._attach()
             deadline = self._loop.time() + CONNECT_LIMIT_S
             while not self._ended.done():
                 await asyncio.wait({self._ended}, timeout=MISC_EVERY_S)
-                self._keep_alive()
+                self._client.loop_misc()
                 if self._welcome is None and self._loop.time() > deadline and not self._ended.done():
                     raise ConnectError("timeout", f"no answer to CONNECT after {CONNECT_LIMIT_S:.0f} s")
             self._ended.result()
         finally:
-            self._end()
-            self._socket.close()  # without a DISCONNECT the will goes out
+            self._detach()
         reason = self._reason or "the connection broke"
         if self._welcome is None:
             raise self._refusal or ConnectError("closed", f"{reason} before CONNECT was answered")
@@ -126,45 +111,39 @@ class Connection:
 
     def publish(self, message: Outgoing) -> int:
         """Hand a message over; gives the packet id that `on_acknowledged` names if its QoS is 1."""
-        mid = self._new_mid() if message.qos else 0
-        self._say(
-            packets.publish(
-                self.version,
-                message.topic,
-                message.payload,
-                qos=message.qos,
-                retain=message.retain,
-                mid=mid,
-                correlation=message.correlation,
-            )
-        )
-        return mid
+        properties: Any = None
+        if message.correlation is not None and self.version == "5":
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.CorrelationData = message.correlation
+        return self._client.publish(message.topic, message.payload, message.qos, message.retain, properties).mid
 
     def acknowledge(self, mid: int, qos: int) -> None:
         """Tell the broker that a message is dealt with."""
-        self._say(packets.puback(mid) if qos == 1 else packets.pubrec(mid))
+        self._client.ack(mid, qos)
 
     def subscribe(self, filters: Sequence[str]) -> int:
         """Ask for topics at QoS 1; gives the packet id that `on_granted` names.
 
         MQTT 5 brokers send retained messages only for a filter that is new to the session; others always do.
         """
-        mid = self._new_mid()
-        self._say(packets.subscribe(self.version, mid, filters))
-        return mid
+        if self.version == "5":
+            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+            _, mid = self._client.subscribe([(name, options) for name in filters])
+        else:
+            _, mid = self._client.subscribe([(name, 1) for name in filters])
+        return mid or 0
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
         """Ask for topics no more."""
-        self._say(packets.unsubscribe(self.version, self._new_mid(), filters))
+        self._client.unsubscribe(list(filters))
 
     def fence(self) -> int:
         """Ask for an answer behind all that was handed over so far; gives the packet id that `on_passed` names.
 
         MQTT answers no QoS-0 message, but to an UNSUBSCRIBE of what nobody subscribed to, and in the order of arrival.
         """
-        mid = self._new_mid()
-        self._say(packets.unsubscribe(self.version, mid, (FENCE,)))
-        return mid
+        _, mid = self._client.unsubscribe(FENCE)
+        return mid or 0
 
     def wake(self) -> None:
         """There is something to feed."""
@@ -173,7 +152,7 @@ class Connection:
             self._loop.call_soon(self._guard, self._write)
 
     def pause(self) -> None:
-        """Stop reading, for less than the keepalive: an answer to a ping that is not read is none."""
+        """Stop reading, for less than the keepalive: paho takes a connection for dead that leaves a ping unanswered."""
         if self._reading:
             self._reading = False
             self._loop.remove_reader(self._fileno)
@@ -183,27 +162,49 @@ class Connection:
         if not self._reading and not self._ended.done():
             self._reading = True
             self._loop.add_reader(self._fileno, self._guard, self._read)
-            if self._packets or self._pending:
-                self._loop.call_soon(self._guard, self._read_pending)
+            self._read_again_if_pending()
 
     def disconnect(self) -> None:
         """Say goodbye after what was published so far: the session is kept, the will does not go out."""
-        self._say(packets.GOODBYE)
-        self._parting = True
+        self._client.disconnect()
+        self.wake()
 
     def abort(self) -> None:
         """End without a goodbye: the will goes out."""
         self._end()
 
-    def _end(self, reason: str | None = None) -> None:
-        """Leave the loop; the socket is closed by `run`."""
-        if self._reason is None:
-            self._reason = reason
-        if self._reading:
+    def _attach(self) -> None:
+        if self._socket is None:  # closed while CONNECT was written
+            self._end()
+            return
+        self._fileno = self._socket.fileno()
+        client = self._client
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        client.on_subscribe = self._on_subscribe
+        client.on_unsubscribe = self._on_unsubscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_socket_close = lambda *_: self._end()
+        client.on_socket_register_write = lambda *_: self.wake()
+        self.resume()
+        self.wake()
+
+    def _detach(self) -> None:
+        """Let go of the loop and of the client, which must not call back when it is collected."""
+        self._end()
+        client = self._client
+        client.on_connect = client.on_message = client.on_disconnect = None
+        client.on_subscribe = client.on_unsubscribe = None
+        client.on_socket_close = client.on_socket_register_write = None
+        close_socket(client)
+
+    def _end(self) -> None:
+        """The socket is about to be closed; paho says so in every case, and `on_disconnect` in some cases twice."""
+        if self._socket is not None:
             self.pause()
-        if self._blocked:
-            self._blocked = False
-            self._loop.remove_writer(self._fileno)
+            if self._blocked:
+                self._blocked = False
+                self._loop.remove_writer(self._fileno)
         if not self._ended.done():
             self._ended.set_result(None)
 
@@ -213,177 +214,86 @@ class Connection:
             return
         try:
             step()
-        except MalformedError as error:
-            self._end(f"the broker sent no MQTT: {error}")
         except Exception as error:
             if self._ended.done():
                 raise
             self._ended.set_exception(error)
 
-    @property
-    def _pending(self) -> bool:
-        """Whether TLS has decrypted something already: that no longer makes the socket readable."""
-        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+    def _read(self) -> None:
+        """Paho reads one packet at a time, and a packet is mostly a message: go on while one came."""
+        # paho makes two costly objects (16 µs) per QoS-0 message written if somebody listens; we want PUBACKs only.
+        self._client.on_publish = self._on_publish
+        for _ in range(MESSAGES_PER_TURN):
+            heard = self._heard
+            self._client.loop_read()
+            if self._heard == heard or not self._reading:
+                break
+        self._client.on_publish = None
+        self._read_again_if_pending()
+
+    def _read_again_if_pending(self) -> None:
+        """What TLS has decrypted already no longer makes the socket readable."""
+        if self._reading and isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            self._loop.call_soon(self._guard, self._read_pending)
 
     def _read_pending(self) -> None:
         if self._reading:
             self._read()
 
-    def _read(self) -> None:
-        """Tell what was read before, then what there is now, up to a bounded size."""
-        self._tell()
-        if not self._reading:
-            return
-        try:
-            data = self._socket.recv(READ_BYTES)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return
-        except OSError as error:
-            self._end(error.strerror)
-            return
-        if not data:
-            self._end()
-            return
-        self._read_at, self._pinged_at = self._loop.time(), None
-        self._packets.extend(self._splitter.feed(data))
-        self._tell()
-        if self._reading and self._pending:
-            self._loop.call_soon(self._guard, self._read_pending)
-
-    def _tell(self) -> None:
-        """Tell of the packets read, as long as nobody wants a pause."""
-        waiting, tell = self._packets, self._listener.on_message
-        while waiting and self._reading:
-            packet = waiting.popleft()
-            if type(packet) is Received:
-                if self._welcome is None:
-                    raise MalformedError("a message before the answer to CONNECT")
-                tell(packet)
-            elif type(packet) is Other:
-                self._take(packet.kind, packet.body)
-
-    def _take(self, kind: int, body: bytes) -> None:
-        """Anything but a message."""
-        if self._welcome is None:
-            if kind == packets.CONNACK:
-                self._on_connack(body)
-            else:
-                self._end(f"packet {kind} came")
-        elif kind == packets.PUBACK:
-            mid, code = packets.answer(body, self.version)
-            self._asked.discard(mid)
-            self._listener.on_acknowledged(mid, _name(PacketTypes.PUBACK, code) if code >= 0x80 else None)
-        elif kind == packets.SUBACK:
-            mid, codes = packets.answers(body, self.version)
-            self._asked.discard(mid)
-            said = [_name(PacketTypes.SUBACK, code) if code >= 0x80 else None for code in codes]
-            self._listener.on_granted(mid, said)
-        elif kind == packets.UNSUBACK:
-            mid, _ = packets.answers(body, self.version)
-            self._asked.discard(mid)
-            self._listener.on_passed(mid)
-        elif kind == packets.PUBREL:
-            self._say(packets.pubcomp(body))
-        elif kind == packets.DISCONNECT:
-            self._end(f"the broker says: {_name(PacketTypes.DISCONNECT, body[0] if body else 0)}")
-        elif kind != packets.PINGRESP:
-            raise MalformedError(f"packet {kind} is none for a client like us")
-
-    def _on_connack(self, body: bytes) -> None:
-        if self.version == "5" and len(body) == 2:
-            if body[1] == 1:  # a broker that knows no MQTT 5 says so in 3.1.1
-                self._refusal = ConnectError("protocol", REFUSALS_3[1])
-            self._end("an answer in another version of MQTT came")
-            return
-        taken = packets.connack(body, self.version)
-        if taken.code:
-            if self.version == "5":
-                name = _name(PacketTypes.CONNACK, taken.code)
-            else:
-                name = REFUSALS_3.get(taken.code, f"reason {taken.code}")
-            self._refusal = _refusal(name)
-            self._end(name)
-            return
-        if taken.server_keepalive is not None:
-            self._keepalive_s = taken.server_keepalive
-        self._welcome = Welcome(
-            session_present=taken.session_present,
-            window=65_535 if taken.receive_maximum is None else taken.receive_maximum,
-            max_packet_bytes=taken.maximum_packet_size,
-            keepalive_s=self._keepalive_s or FOREVER_S,
-        )
-        self._listener.on_welcome(self._welcome)
-
-    def _say(self, packet: bytes) -> None:
-        self._out.append(packet)
-        self.wake()
-
     def _write(self) -> None:
-        self._write_due = True  # whatever is said meanwhile is written below
-        more = False
-        if self._flush() and self._welcome is not None and not self._parting:
-            # Feed only what the socket takes at once: what waits here is not bounded.
+        self._client.loop_write()
+        # Feed only what the socket takes at once: paho's own queue is not bounded.
+        more = True
+        if self._welcome is not None and not self._client.want_write() and not self._ended.done():
             more = self._listener.feed()
-            self._flush()
+            self._client.loop_write()
         self._write_due = False
         if self._ended.done():
             return
-        if self._out and not self._blocked:
+        if self._client.want_write() and not self._blocked:
             self._blocked = True
             self._loop.add_writer(self._fileno, self._guard, self._write)
-        elif not self._out:
+        elif not self._client.want_write():
             if self._blocked:
                 self._blocked = False
                 self._loop.remove_writer(self._fileno)
-            if self._parting:
-                self._end("we said goodbye")
-            elif more:
+            if more and self._welcome is not None:
                 self.wake()
 
-    def _flush(self) -> bool:
-        """Write what there is, in one call; whether the socket took all of it."""
-        if not self._out or self._ended.done():
-            return not self._out
-        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-        try:
-            count = self._socket.send(data)
-        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            count = 0
-        except OSError as error:
-            self._end(error.strerror)
-            return False
-        if count:
-            self._written_at = self._loop.time()
-        self._out = [data[count:]] if count < len(data) else []
-        return not self._out
-
-    def _keep_alive(self) -> None:
-        """Ping in time, and take a connection for dead that leaves a ping unanswered."""
-        now = self._loop.time()
-        if self._welcome is None or not self._keepalive_s or self._ended.done():
+    def _on_connect(self, _client: Client, _data: Any, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        if reason.is_failure:
+            self._refusal = _refusal(reason.getName())
             return
-        if self._pinged_at is not None:
-            if now - self._pinged_at >= self._keepalive_s:
-                self._end("Keep alive timeout")
-        elif now - min(self._read_at, self._written_at) >= self._keepalive_s - MISC_EVERY_S:
-            self._pinged_at = now
-            self._say(packets.PINGREQ_BYTES)
+        self._welcome = Welcome(
+            session_present=flags.session_present,
+            window=getattr(properties, "ReceiveMaximum", 65_535),
+            max_packet_bytes=getattr(properties, "MaximumPacketSize", None),
+            keepalive_s=self._client.keepalive or FOREVER_S,
+        )
+        self._listener.on_welcome(self._welcome)
 
-    def _new_mid(self) -> int:
-        """A packet id that is not in use."""
-        while True:
-            self._mid = self._mid % 65_535 + 1
-            if self._mid not in self._asked:
-                self._asked.add(self._mid)
-                return self._mid
+    def _on_message(self, _client: Client, _data: Any, message: MQTTMessage) -> None:
+        self._heard += 1
+        self._listener.on_message(message)
 
+    def _on_publish(self, _client: Client, _data: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+        self._listener.on_acknowledged(mid, reason.getName() if reason.is_failure else None)
 
-def _name(kind: int, code: int) -> str:
-    """What the protocol calls a reason."""
-    try:
-        return ReasonCode(kind, identifier=code).getName()
-    except KeyError:
-        return f"reason {code}"
+    def _on_subscribe(self, _client: Client, _data: Any, mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+        self._listener.on_granted(mid, [r.getName() if r.is_failure else None for r in reasons])
+
+    def _on_unsubscribe(self, _client: Client, _data: Any, mid: int, _reasons: Any, _properties: Any) -> None:
+        self._listener.on_passed(mid)
+
+    def _on_disconnect(self, _client: Client, _data: Any, flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        if self._reason is not None:
+            return
+        if flags.is_disconnect_packet_from_server:
+            self._reason = f"the broker says: {reason.getName()}"
+        elif not reason.is_failure:
+            self._reason = "we said goodbye"
+        elif reason.getName() != "Unspecified error":
+            self._reason = reason.getName()
 
 
 def _refusal(reason: str) -> ConnectError:

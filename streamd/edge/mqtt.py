@@ -23,13 +23,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from paho.mqtt.client import MQTTMessage
+
 from streamd import config, metrics
 from streamd.edge.backoff import Backoff
 from streamd.edge.connection import Connection, Welcome
-from streamd.edge.dial import ConnectError, Will, dial
+from streamd.edge.dial import ConnectError, Version, Will, dial
 from streamd.edge.inbox import Incoming
 from streamd.edge.outbox import Kind, Outgoing
-from streamd.edge.packets import Received, Version
 from streamd.edge.recall import Mark
 from streamd.edge.receiver import Receiver
 from streamd.edge.sender import Sender
@@ -275,8 +276,8 @@ class Link:
         """One connection from the first attempt to its end; gives the time to wait before the next, s."""
         version = self._version()
         try:
-            dialled = await dial(self._settings, version, self._will, self._closed)
-            self._connection = Connection(dialled, self)
+            client = await dial(self._settings, version, self._will, self._closed)
+            self._connection = Connection(client, self)
             reason = await self._connection.run()
         except ConnectError as error:
             return self._after_failure(error, version)
@@ -363,7 +364,7 @@ class Link:
         self._arrived.set()
         self._open.wake()
 
-    def on_message(self, message: Received) -> None:
+    def on_message(self, message: MQTTMessage) -> None:
         """Take a message in, and read no further when that was too many."""
         for due in self._receiver.accept(message):
             self._open.acknowledge(due.mid, due.qos)

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 
+from paho.mqtt.client import MQTTMessage
+
 from streamd import metrics
 from streamd.edge.inbox import Inbox, Incoming
 from streamd.edge.ledger import Due, Ledger
-from streamd.edge.packets import Received
 from streamd.edge.recall import Recall, checksum
 
 # However few may be held: brokers that know no Receive Maximum, or get it wrong, have more of them on the way, and
@@ -50,7 +51,7 @@ class Receiver:
         """Whether the socket may be read."""
         return len(self._ledger) < 2 * self._limit and not self._inbox.heavy
 
-    def accept(self, message: Received) -> list[Due]:
+    def accept(self, message: MQTTMessage) -> list[Due]:
         """Take a message in, or count why not; gives what is to be acknowledged at once."""
         metrics.messages.inc()
         if not self._open:
@@ -62,24 +63,26 @@ class Receiver:
             return []
         ticket = self._ledger.take(message.mid, message.qos)
         if message.qos:
-            seen = checksum(message.topic, message.payload)
+            seen = checksum(message._topic, bytes(message.payload))
             before = self.recall.find(message.mid, seen) if message.dup else None
             if before is not None:
                 return self._received_again(before, ticket)
             self.recall.note(message.mid, seen, ticket)
         try:
-            topic = message.topic.decode()
+            topic = message.topic
         except UnicodeDecodeError:
             metrics.refused.labels("bad_topic").inc()
             return self._ledger.done(ticket)
-        if len(message.payload) > self._max_payload_bytes:
+        payload = bytes(message.payload)
+        if len(payload) > self._max_payload_bytes:
             metrics.refused.labels("too_large").inc()
             return self._ledger.done(ticket)
-        reply_to, correlation = message.response_topic, message.correlation
+        reply_to = getattr(message.properties, "ResponseTopic", None)
         if reply_to is not None and (not reply_to or "+" in reply_to or "#" in reply_to):
             reply_to = None  # nothing can be published there
+        correlation = getattr(message.properties, "CorrelationData", None)
         self._inbox.put(
-            Incoming(topic, message.payload, time.time(), ticket, message.qos, message.retain, reply_to, correlation)
+            Incoming(topic, payload, time.time(), ticket, message.qos, message.retain, reply_to, correlation)
         )
         return []
 

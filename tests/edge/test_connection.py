@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from paho.mqtt.client import MQTTMessage
 
 from streamd.config import Mqtt, Tls
 from streamd.edge import connection as connections
 from streamd.edge.connection import Connection, Welcome
 from streamd.edge.dial import ConnectError, Will, dial
 from streamd.edge.outbox import Outgoing
-from streamd.edge.packets import Received
 from tests.broker.certificates import make
 from tests.broker.fake import CONNACK, DISCONNECT, PUBACK, PUBLISH, SUBSCRIBE, Answer, FakeBroker, accept, publish
 
@@ -22,7 +22,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.welcomes: list[Welcome] = []
-        self.messages: list[Received] = []
+        self.messages: list[MQTTMessage] = []
         self.acknowledged: list[tuple[int, str | None]] = []
         self.granted: list[Sequence[str | None]] = []
         self.waiting: list[Outgoing] = []
@@ -33,7 +33,7 @@ class Recorder:
         self.welcomes.append(welcome)
         self.changed.set()
 
-    def on_message(self, message: Received) -> None:
+    def on_message(self, message: MQTTMessage) -> None:
         self.messages.append(message)
         self.changed.set()
 
@@ -59,9 +59,9 @@ class Recorder:
 
 async def open_to(broker: FakeBroker, tls: Tls | None = None) -> tuple[Connection, Recorder]:
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    dialled = await dial(Mqtt(port=broker.port, tls=tls), "5", Will("status", b"offline"), never)
+    client = await dial(Mqtt(port=broker.port, tls=tls), "5", Will("status", b"offline"), never)
     recorder = Recorder()
-    recorder.connection = Connection(dialled, recorder)
+    recorder.connection = Connection(client, recorder)
     return recorder.connection, recorder
 
 

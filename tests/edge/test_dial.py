@@ -11,8 +11,8 @@ import pytest
 
 from streamd.config import Mqtt
 from streamd.edge import dial as dialling
-from streamd.edge.dial import ConnectError, Dialled, Will, dial
-from tests.broker.fake import FakeBroker
+from streamd.edge.dial import ConnectError, Will, close_socket, dial
+from tests.broker.fake import CONNECT, FakeBroker
 
 WILL = Will("streamd/status", b"offline")
 
@@ -21,19 +21,13 @@ def never() -> asyncio.Future[None]:
     return asyncio.get_running_loop().create_future()
 
 
-async def hang_up(dialled: Dialled, broker: FakeBroker) -> None:
-    """A connection that the broker has not taken in can't be closed there, so that is waited for."""
-    dialled.socket.close()
-    await broker.gets(0)
-
-
 def test_connect_carries_session_window_will_and_client_id() -> None:
     async def body() -> None:
         async with FakeBroker() as broker:
             mqtt = Mqtt(port=broker.port, client_id="pump-house", inbox_messages=300, session_expiry_s=3600)
-            dialled = await dial(mqtt, "5", WILL, never())
-            await hang_up(dialled, broker)
-        connect = dialled.connect[2:]
+            client = await dial(mqtt, "5", WILL, never())
+            connect = await broker.gets(CONNECT)
+            close_socket(client)
         level, flags, keepalive = connect[6], connect[7], int.from_bytes(connect[8:10], "big")
         assert level == 5
         assert flags == 0b0010_1100, "will retained at QoS 1, no clean start"
@@ -49,9 +43,9 @@ def test_connect_carries_session_window_will_and_client_id() -> None:
 def test_mqtt_3_1_1_asks_for_the_session_too() -> None:
     async def body() -> None:
         async with FakeBroker() as broker:
-            dialled = await dial(Mqtt(port=broker.port), "3.1.1", WILL, never())
-            await hang_up(dialled, broker)
-        connect = dialled.connect[2:]
+            client = await dial(Mqtt(port=broker.port), "3.1.1", WILL, never())
+            connect = await broker.gets(CONNECT)
+            close_socket(client)
         assert (connect[6], connect[7] & 0b10) == (4, 0)
 
     asyncio.run(body())
@@ -60,9 +54,12 @@ def test_mqtt_3_1_1_asks_for_the_session_too() -> None:
 def test_what_follows_at_once_does_not_wait_for_an_acknowledgement_of_tcp() -> None:
     async def body() -> None:
         async with FakeBroker() as broker:
-            dialled = await dial(Mqtt(port=broker.port), "5", WILL, never())
-            assert dialled.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-            await hang_up(dialled, broker)
+            client = await dial(Mqtt(port=broker.port), "5", WILL, never())
+            sock = client.socket()
+            assert isinstance(sock, socket.socket)
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            await broker.gets(CONNECT)  # a connection that the broker has not taken in can't be closed there
+            close_socket(client)
 
     asyncio.run(body())
 
@@ -143,7 +140,7 @@ def test_an_attempt_that_ends_as_it_is_cancelled_leaves_neither_socket_nor_error
         await asyncio.sleep(0)
         with socket.socket() as sock:
             if result == "socket":
-                attempts[0].set_result(Mock(socket=sock))
+                attempts[0].set_result(Mock(socket=lambda: sock))
             else:
                 attempts[0].set_exception(ConnectError("unreachable", "nobody there"))
             task.cancel()

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import pytest
+from paho.mqtt.client import MQTTMessage
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from streamd import metrics
 from streamd.edge.ledger import Due
-from streamd.edge.packets import Received
 from streamd.edge.receiver import Receiver
 
 
-def message(mid: int, qos: int = 1, payload: bytes = b"1", topic: bytes = b"in/a") -> Received:
-    return Received(topic, payload, mid, qos)
+def message(mid: int, qos: int = 1, payload: bytes = b"1", topic: bytes = b"in/a") -> MQTTMessage:
+    made = MQTTMessage(mid, topic)
+    made.qos, made.payload = qos, payload
+    return made
 
 
 def count(name: str, **labels: str) -> float:
@@ -87,14 +91,20 @@ def test_when_the_session_is_resumed_only_what_was_not_fetched_is_let_go() -> No
 @pytest.mark.parametrize(("asked", "answered"), [("reply/1", "reply/1"), ("reply/+", None), ("a/#", None), ("", None)])
 def test_a_reply_address_that_nothing_can_be_published_to_is_none(asked: str, answered: str | None) -> None:
     receiver = Receiver(10, 100)
-    receiver.accept(Received(b"in/a", b"1", 1, 1, response_topic=asked, correlation=b"\x00\x01"))
+    request = message(1)
+    request.properties = Properties(PacketTypes.PUBLISH)
+    request.properties.ResponseTopic = asked
+    request.properties.CorrelationData = b"\x00\x01"
+    receiver.accept(request)
     (incoming,) = receiver.fetch()
     assert incoming.response_topic == answered
     assert incoming.correlation == b"\x00\x01"
 
 
-def again(mid: int, payload: bytes = b"1") -> Received:
-    return Received(b"in/a", payload, mid, 1, dup=True)
+def again(mid: int, payload: bytes = b"1") -> MQTTMessage:
+    made = message(mid, payload=payload)
+    made.dup = True
+    return made
 
 
 def test_a_message_that_comes_again_while_it_is_worked_on_is_given_out_once_and_acknowledged_when_it_is_done() -> None:
@@ -191,5 +201,7 @@ def test_many_more_messages_than_may_be_held_are_known_when_they_come_again() ->
     receiver.connection_lost()
     receiver.resumed()
     for mid in range(1, 101):
-        assert receiver.accept(again(mid)) == [Due(mid, 1)]
+        again = message(mid)
+        again.dup = True
+        assert receiver.accept(again) == [Due(mid, 1)]
     assert receiver.waiting == 0

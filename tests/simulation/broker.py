@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from paho.mqtt.client import MQTTMessage
+
 from streamd.edge.connection import Listener, Welcome
 from streamd.edge.dial import ConnectError
 from streamd.edge.outbox import Outgoing
-from streamd.edge.packets import Received
 from tests.simulation.clock import Clock, Loop
 
 SOCKET_PACKETS = 30  # that a socket takes while nothing gets through
@@ -261,8 +262,10 @@ class Connection:
 
     def deliver(self, mid: int, publication: Publication, *, dup: bool) -> None:
         def arrives() -> None:
+            message = MQTTMessage(mid, publication.topic.encode())
+            message.payload, message.qos, message.dup = publication.payload, 1, dup
             self._mids[mid] = publication
-            self._listener.on_message(Received(publication.topic.encode(), publication.payload, mid, 1, dup=dup))
+            self._listener.on_message(message)
 
         self.down(arrives)
 
@@ -350,7 +353,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Dialled:
-    """Takes the place of what `edge.dial.dial` gives."""
+    """Takes the place of the client that `edge.dial.dial` gives."""
 
     broker: Broker
     keepalive_s: float
