@@ -17,7 +17,7 @@ DESTDIR :=
 TORCH_INDEX :=
 HERE = $(DESTDIR)$(PREFIX)
 
-.PHONY: help install install-files uninstall demo test test-env check bench bench-forecast bench-anomaly bench-streams bench-experts bench-page pictures soak simulate clean
+.PHONY: help install install-files uninstall demo test test-env check bench load bench-forecast bench-anomaly bench-streams bench-experts bench-page pictures soak simulate clean
 .DELETE_ON_ERROR:
 
 help:  ## this list
@@ -76,6 +76,9 @@ check: $(VENV)/for-dev  ## format, lint, types and layers
 
 bench: $(VENV)/for-bench test-env  ## speed of the engine and end to end, beside a loop that only answers
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+load: $(VENV)/for-bench test-env  ## a load on a daemon of its own; ARGS='--rate 3000 --streams 200 --seconds 60'
+	@$(BIN)/python tests/benchmarks/load.py $(ARGS)
 
 bench-forecast: $(VENV)/for-bench  ## DATA=folder of data sets: what forecasts are worth there; ARGS='--sets ETTh1 --seeds 3'
 	@test -n '$(DATA)' || { echo 'make: say DATA=folder, which holds ett/ and tutorials/' >&2; exit 2; }

@@ -324,6 +324,34 @@ def replay(
 
 
 @app.command()
+def loadtest(
+    config_file: ConfigFile,
+    streams: Annotated[int, typer.Option(min=1, max=100_000, help="Made-up streams, which the daemon learns.")] = 100,
+    rate: Annotated[float, typer.Option(min=0.1, max=1e6, help="Readings per second, of all streams.")] = 500.0,
+    seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long.")] = 30.0,
+    channels: Annotated[int, typer.Option(min=1, max=1000, help="Of each reading.")] = 6,
+    anywhere: Annotated[bool, typer.Option(help="Also where broker or daemon are not on this machine.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+) -> None:
+    """Put a load on a running daemon: throughput, latency, losses, and what it cost; exit 1 if a reading got lost."""
+    settings = _load(config_file)
+    from streamd import loadtest as module
+
+    try:
+        report = module.run(settings, streams=streams, rate=rate, seconds=seconds, channels=channels, anywhere=anywhere)
+    except (module.LoadError, config.ConfigError) as error:
+        _fail(str(error), FAILED)
+    if as_json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(report)))
+    else:
+        from streamd import show
+
+        show.load(report, show.console())
+    if report.answered < report.sent:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
 def demo(
     seconds: Annotated[float | None, typer.Option(min=1, help="End after so many; else at Ctrl-C.")] = None,
 ) -> None:

@@ -37,6 +37,7 @@ from streamd.worker import Worker
 
 log = logging.getLogger("streamd.app")
 
+TURN_S = 0.005  # of taking messages in, before the others get their turn: a message may hold thousands of readings
 DRAIN_S = 10.0  # what is left in the outbox at the end may take so long
 
 
@@ -223,8 +224,12 @@ class App:
         self._keeper.resent()
         while messages := await self._link.receive():
             self._keeper.arrived()
+            turn = time.monotonic()
             for message in messages:
                 await self._take(message)
+                if time.monotonic() - turn > TURN_S:
+                    await asyncio.sleep(0)
+                    turn = time.monotonic()
 
     async def _keep_config(self) -> None:
         await (self._stop.wait() if self._reloader is None else self._reloader.run(self._stop))

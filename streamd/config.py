@@ -60,9 +60,11 @@ class Source(Section, frozen=True):
         str, Meta(min_length=1)
     ]  # such as plant/{stream}/telemetry or sensors/{stream}/{channel}; + and # allowed
     group: Name = "default"
+    format: Literal["json", "columns", "line"] = "json"
+    stream: str | None = None  # path to the stream's name inside a reading; None: the topic has {stream}
     readings: str | None = None  # path to an array of readings inside the payload; None: the payload itself
     time: str | None = None  # path to the time inside a reading; None: time of arrival
-    time_unit: Literal["auto", "iso", "s", "ms"] = "auto"
+    time_unit: Literal["auto", "iso", "s", "ms", "us", "ns"] = "auto"
     value: str = "value"  # path to the value, where the topic names the channel and the payload is an object
     fields: dict[str, str] = {}  # path -> channel, to rename; others keep their path (a.b.c) as their name
     join: bool | None = None  # put readings of one stream and time together; None: only where the topic has {channel}
@@ -94,6 +96,13 @@ class Alarm(Section, frozen=True):
     refractory_s: Positive | None = None  # after an incident; what comes within it belongs to it; None: 60 usual steps
 
 
+class Publish(Section, frozen=True):
+    """Less than all that is known, for those who want less traffic; incidents always go out."""
+
+    forecast_every_s: NotNegative = 0.0  # of one stream, by its readings' times; 0: with each frame
+    score: Literal["each", "change"] = "each"  # change: of the alarm, of drift, of warming, or by a tenth
+
+
 class Channel(Section, frozen=True):
     low: Bound | None = None  # the channel's declared range: no forecast reaches beyond it, a value there is strange
     high: Bound | None = None
@@ -119,6 +128,7 @@ class Group(Section, frozen=True):
     network: Network = Network()
     training: Training = Training()
     alarm: Alarm = Alarm()
+    publish: Publish = Publish()
 
     @property
     def coverages(self) -> tuple[float, ...]:
@@ -292,6 +302,9 @@ def _shown(key: str, value: object) -> str:
 def check_relations(config: Config, path: Path) -> None:
     """What no single value shows."""
     sources = {source.group for source in config.source}
+    for at, source in enumerate(config.source, start=1):
+        if source.format != "json" and source.readings is not None:
+            raise ConfigError(f'{path}: source #{at}.readings: only of format "json", not of "{source.format}"')
     for name, group in config.group.items():
         if config.source and name not in sources:
             raise ConfigError(f"{path}: group.{name}: no [[source]] names this group")

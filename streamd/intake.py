@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamd.config import Config, ConfigError, Source
-from streamd.wire.readings import Decoded, Decoder
+from streamd.wire import formats
+from streamd.wire.readings import Decoded
 from streamd.wire.topics import Router, TemplateError
 
 
@@ -38,7 +39,9 @@ class Intake:
         groups = config.groups()
         self._sources = config.source
         self._decoders = [
-            Decoder(source, max_channels=groups[source.group].max_channels, max_bytes=config.mqtt.max_payload_bytes)
+            formats.decoder(
+                source, max_channels=groups[source.group].max_channels, max_bytes=config.mqtt.max_payload_bytes
+            )
             for source in config.source
         ]
 

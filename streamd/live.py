@@ -21,7 +21,8 @@ Key: TypeAlias = tuple[str, ...]
 # by table; * is any name, and what stands below a key goes with it
 _LIVE: Final = {
     "mqtt": "protocol username password_file tls keepalive_s session_expiry_s reconnect_min_s reconnect_max_s",
-    "group.*": "channel expert_weights max_streams max_resident_streams max_channels max_future_s max_batch alarm",
+    "group.*": "channel expert_weights max_streams max_resident_streams max_channels max_future_s max_batch alarm "
+    "publish",
     "group.*.training": "enabled every_frames windows steps lag_frames learning_rate clip_norm cpu_share",
     "http": "stream_series",
     "state": "commit_ms commit_frames recovery_s checkpoint_s keep",

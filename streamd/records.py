@@ -21,8 +21,7 @@ Bool: TypeAlias = NDArray[np.bool_]
 Array: TypeAlias = NDArray[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """Values of some channels of one stream at one time, as decoded from a payload."""
 
     stream: str

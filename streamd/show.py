@@ -16,6 +16,7 @@ from streamd.inspection import GroupState, Inspection
 from streamd.store.checkpoint import Description
 
 if TYPE_CHECKING:
+    from streamd.loadtest import Report
     from streamd.rerun import Comparison
 
 LONGEST = 60  # characters of a value
@@ -55,6 +56,24 @@ def inspection(found: Inspection, console: Console) -> None:
         console.print(f"[bold red]bad:[/] {escape(problem)}")
     if not found.problems:
         console.print("every checksum is right")
+
+
+def load(report: Report, console: Console) -> None:
+    """What a load test measured."""
+    table = Table(show_header=False, box=None)
+    late = f", the last {report.late_s:.1f} s after its reading" if report.answered else ""
+    rows = {
+        "sent": f"{report.sent:,} readings of {report.streams:,} streams in {report.seconds:.0f} s: "
+        f"{report.sent_per_s:,.0f}/s, asked {report.asked_per_s:,.0f}/s",
+        "answered": f"{report.answered:,} scores, {report.answered_per_s:,.0f}/s{late}; {report.forecasts:,} forecasts",
+        "lost": f"{report.sent - report.answered:,} readings without a score, {report.gaps:,} gaps in seq",
+        "latency": ", ".join(f"{name} {seconds * 1000:,.1f} ms" for name, seconds in report.latency_s.items())
+        + " from the payload's time to the forecast",
+        "the daemon": f"{report.cpu_us:,.0f} us CPU per reading, {report.cores:.2f} cores, {report.rss_mb:,.0f} MB",
+    }
+    for name, text in (rows | {name: f"{value:,.0f}" for name, value in report.metrics.items()}).items():
+        table.add_row(escape(name), escape(text))
+    console.print(table)
 
 
 def comparison(compared: Comparison, console: Console) -> None:

@@ -58,11 +58,14 @@ class Watch:
         self.silent.discard(stream)
         self._expect(stream, one)
 
-    def wait_for(self, stream: str, patience: float) -> None:
-        """The engine says after how many seconds a stream, which was heard, is silent."""
-        one = self._streams[stream]
-        one.patience = patience
-        self._expect(stream, one)
+    def wait_for(self, streams: Iterable[str], patiences: Iterable[float]) -> None:
+        """The engine says after how many seconds each of the streams, which were heard, is silent."""
+        for stream, patience in zip(streams, patiences, strict=True):
+            one = self._streams[stream]
+            sooner = patience < one.patience
+            one.patience = patience
+            if sooner:  # else its turn comes too early at most, and is given anew then
+                self._expect(stream, one)
 
     def restart(self, now: float) -> None:
         """Nobody could be heard until now."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
+import numpy as np
 
 from streamd import metrics
 from streamd.config import Group, Source
@@ -22,6 +23,7 @@ from streamd.engine.engine import Engine
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
+from streamd.pressure import FORECASTS, NOTHING, Pressure
 from streamd.records import (
     Batch,
     Command,
@@ -36,6 +38,7 @@ from streamd.records import (
     named,
 )
 from streamd.residency import Residency
+from streamd.telling import Telling
 from streamd.watch import Watch
 from streamd.wire import outcomes
 from streamd.wire.commands import CommandError, Taught
@@ -140,6 +143,10 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopping = False
+        self._telling = Telling(engine.settings.publish)
+        self._pressure, self._gives_way = Pressure(), NOTHING
+        metrics.pressure.labels(name).set(NOTHING)
+        self._taken = metrics.readings.labels(name, "taken")
         metrics.streams.labels(name).set(engine.known)
         metrics.training_stretch.labels(name).set(engine.learner.stretch)
         metrics.taught.labels(name).set(len(engine.feedback))
@@ -147,17 +154,22 @@ class Worker:
 
     async def take(self, readings: list[Reading], source: Source, *, joined: bool, arrival: float, ticket: int) -> None:
         """Take in a message's readings; its ticket is let go when all of them are dealt with."""
-        await self._residency.bring({reading.stream for reading in readings})
+        if self.engine.known != self.engine.resident:
+            await self._residency.bring({reading.stream for reading in readings})
         join = joined if source.join is None else source.join
-        taken = 0
-        heard = set()
+        join_s = source.join_s if join else None
+        push, refused, heard = self._align.push, [], set()
         for reading in readings:
-            refusal = self._align.push(reading, arrival, ticket, source.join_s if join else None)
-            metrics.readings.labels(self.name, refusal or "taken").inc()
+            refusal = push(reading, arrival, ticket, join_s)
             if refusal is None:
-                taken += 1
                 heard.add(reading.stream)
+            else:
+                refused.append(refusal)
+        taken = len(readings) - len(refused)
+        for refusal in refused:
+            metrics.readings.labels(self.name, refusal).inc()
         if taken:
+            self._taken.inc(taken)
             now = self._clock()
             for stream in heard:
                 self._watch.hear(stream, now)
@@ -197,6 +209,8 @@ class Worker:
             raise ValueError(refusal)
         self._carry_out(command)
         self._names = outcomes.Names.of(settings, TERMS, EXPERTS)
+        if settings.publish != self._telling.settings:
+            self._telling = Telling(settings.publish)
         self._align.settings = settings
         self._residency.limit = settings.max_resident_streams
         self._wake.set()
@@ -229,6 +243,7 @@ class Worker:
             await self.look()
             if self._align.waiting:
                 continue
+            self._give_way(self._pressure.idle(self._clock()))
             self._idle.set()
             if self._stopping:
                 return
@@ -317,17 +332,29 @@ class Worker:
         metrics.batch_size.labels(self.name).observe(len(batch))
         if self._kept is not None:
             self._kept(self.name, outcome)
-        for message in outcomes.encode(self._prefix, self.name, outcome, self._names):
+        waited_s = time.time() - float(work.arrivals.max())
+        self._give_way(self._pressure.waited(waited_s, self._align.waiting, self._clock()))
+        outdated = self._align.outdated(batch.streams) if self._pressure.level == FORECASTS else ()
+        wanted = self._telling.choose(outcome, outdated)
+        if wanted is not None:
+            for kind, told in zip(("forecast", "score"), wanted, strict=True):
+                metrics.withheld.labels(self.name, kind).inc(len(batch) - len(told))
+        for message in outcomes.encode(self._prefix, self.name, outcome, self._names, wanted):
             self._outlet.publish(message)
-        for stream, patience in zip(batch.streams, self.engine.patience(batch.streams).tolist(), strict=True):
-            self._watch.wait_for(stream, patience)
-        now = time.time()
-        for arrival in work.arrivals.tolist():
-            metrics.latency.observe(now - arrival)
+        self._watch.wait_for(batch.streams, self.engine.patience(batch.streams).tolist())
+        metrics.latency.observe(time.time() - work.arrivals)
         self._count(outcome)
         for ticket in work.tickets:
             self._let_go(ticket)
         self._outlet.inside(self.name, bool(self._inside))
+
+    def _give_way(self, level: int) -> None:
+        if level != self._gives_way:
+            log.warning("action=pressure group=%s level=%d was=%d", self.name, level, self._gives_way)
+            self._gives_way = level
+            metrics.pressure.labels(self.name).set(level)
+            self._budget.press(self.name, level > NOTHING)
+            self._follow_budget()
 
     def _carry_out(self, command: Command) -> str:
         self._outlet.note(self.name, command)
@@ -354,17 +381,18 @@ class Worker:
     def _count(self, outcome: Outcome) -> None:
         name = self.name
         metrics.streams.labels(name).set(self.engine.known)
-        metrics.repaired.labels(name).inc(outcome.repaired)
-        metrics.drifts.labels(name).inc(int(outcome.drifted.sum()))
+        if outcome.repaired:
+            metrics.repaired.labels(name).inc(outcome.repaired)
+        if drifted := int(outcome.drifted.sum()):
+            metrics.drifts.labels(name).inc(drifted)
         if outcome.muted is not None:
             metrics.scores_muted.labels(name).inc(int(outcome.muted.sum()))
         for expert, weight in zip(self._names.experts, outcome.weights.mean(axis=(0, 2, 3)).tolist(), strict=True):
             metrics.expert_weight.labels(name, expert).set(weight)
-        for stream, progress in zip(outcome.streams, outcome.warming.tolist(), strict=True):
-            if progress < 1.0:
-                self._warming.add(stream)
-            else:
-                self._warming.discard(stream)
+        if self._warming or outcome.warming.min(initial=1.0) < 1.0:
+            cold = outcome.warming < 1.0
+            self._warming.difference_update(outcome.streams)
+            self._warming.update(outcome.streams[row] for row in np.flatnonzero(cold).tolist())
         metrics.streams_warming.labels(name).set(len(self._warming))
         metrics.alarm_rate.labels(name).set(outcome.alarm_rate)
         self._count_incidents(outcome.incidents)
@@ -398,6 +426,9 @@ class Worker:
         factor = self._budget.factor(time.monotonic())
         if factor is not None:
             log.info("action=stretch factor=%.3g", factor)
+        self._follow_budget()
+
+    def _follow_budget(self) -> None:
         factor = self._budget.current
         if factor != self.engine.learner.stretch:
             self._carry_out(Stretch(factor))

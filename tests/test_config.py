@@ -88,6 +88,7 @@ def test_only_keys_without_a_default_value_are_commented_out_in_the_example() ->
         "mqtt.username",
         "source[0].join",
         "source[0].readings",
+        "source[0].stream",
         "source[0].time",
     ]
 

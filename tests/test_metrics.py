@@ -1,9 +1,11 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.registry import Collector
 
 from streamd import metrics
 
@@ -14,7 +16,7 @@ each = pytest.mark.parametrize("metric", DECLARED.values(), ids=DECLARED)
 
 def test_every_declared_metric_is_in_the_registry_and_nothing_else_of_ours():
     registered = {family.name for family in metrics.registry.collect() if family.name.startswith("streamd_")}
-    assert registered == {metric._name for metric in DECLARED.values()}
+    assert registered == {metric._name for metric in DECLARED.values()} | {"streamd_latency_seconds"}
 
 
 def test_every_declared_metric_is_counted_somewhere():
@@ -53,3 +55,22 @@ def test_buckets_of_a_histogram_rise(metric):
         assert list(metric._upper_bounds) == sorted(set(metric._upper_bounds))
     else:
         assert isinstance(metric, Counter | Gauge)
+
+
+def test_durations_told_at_once_are_counted_as_a_histogram_counts_them_one_by_one() -> None:
+    registry = CollectorRegistry()
+    one_by_one = Histogram("seconds", "", buckets=(0.5, 1, 10), registry=registry)
+    seconds = np.array([0.1, 0.5, 0.7, 1.0, 9.0, 10.5, 0.5])
+    for value in seconds.tolist():
+        one_by_one.observe(value)
+    at_once = metrics.Durations("seconds", "", (0.5, 1, 10))
+    metrics.registry.unregister(at_once)
+    at_once.observe(seconds[:3])
+    at_once.observe(seconds[3:])
+    at_once.observe(np.empty(0))
+
+    def figures(collector: Collector) -> dict[tuple[str, str | None], float]:
+        samples = [sample for family in collector.collect() for sample in family.samples]
+        return {(s.name, s.labels.get("le")): s.value for s in samples if not s.name.endswith("_created")}
+
+    assert figures(at_once) == figures(one_by_one)

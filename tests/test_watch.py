@@ -15,7 +15,7 @@ def heard(*times: float, patience: float = 10.0, stream: str = "p1") -> Watch:
     watch = Watch(0.0)
     for time in times:
         watch.hear(stream, time)
-        watch.wait_for(stream, patience)
+        watch.wait_for([stream], [patience])
     return watch
 
 
@@ -68,15 +68,15 @@ def test_a_stream_that_the_engine_has_not_judged_is_not_overdue() -> None:
     for second in range(10):
         watch.hear("p1", float(second))
     assert watch.overdue(1e9) == []
-    watch.wait_for("p1", 5.0)
+    watch.wait_for(["p1"], [5.0])
     assert watch.overdue(1e9) == ["p1"]
 
 
 def test_a_patience_that_becomes_shorter_or_longer_counts_at_once() -> None:
     watch = known(patience=1e6)
-    watch.wait_for("p1", 3.0)
+    watch.wait_for(["p1"], [3.0])
     assert watch.overdue(12.0) == ["p1"]
-    watch.wait_for("p1", 100.0)
+    watch.wait_for(["p1"], [100.0])
     assert watch.overdue(108.0) == []
     assert watch.overdue(109.0) == ["p1"]
 
@@ -87,7 +87,7 @@ def test_after_a_time_in_which_nobody_could_be_heard_all_are_waited_for_anew() -
     assert watch.overdue(1009.0) == []
     assert watch.overdue(1010.0) == ["p1"]
     watch.hear("p1", 1011.0)
-    watch.wait_for("p1", 10.0)
+    watch.wait_for(["p1"], [10.0])
     assert watch.overdue(1043.0) == []
     assert watch.overdue(1044.0) == ["p1"]  # and that time is none between two messages: 11 s were
 
@@ -109,7 +109,7 @@ def test_only_those_that_are_overdue_are_named(streams: int) -> None:
     for second in range(10):
         for n in range(streams):
             watch.hear(f"p{n}", float(second))
-            watch.wait_for(f"p{n}", 100.0 + n)
+            watch.wait_for([f"p{n}"], [100.0 + n])
     assert watch.overdue(109.0 + 1.0) == ["p0", "p1"]
 
 
@@ -117,7 +117,7 @@ def test_memory_grows_with_the_streams_and_not_with_what_is_heard_of_them() -> N
     watch = heard(0.0, patience=1e6)
     for n in range(5000):
         watch.hear("p1", float(n))
-        watch.wait_for("p1", 1e6 / (n + 1))
+        watch.wait_for(["p1"], [1e6 / (n + 1)])
     assert len(watch._turns) < 200
 
 
@@ -129,7 +129,7 @@ def test_a_look_names_those_whose_time_has_come_whatever_was_heard_and_told_befo
     for n in range(4):
         for _ in range(FEW):
             watch.hear(f"p{n}", now)
-        watch.wait_for(f"p{n}", 20.0)
+        watch.wait_for([f"p{n}"], [20.0])
     last, longest, patience = [0.0] * 4, [0.0] * 4, [20.0] * 4
     silent: set[int] = set()
     for n, passed, wanted in steps:
@@ -141,6 +141,6 @@ def test_a_look_names_those_whose_time_has_come_whatever_was_heard_and_told_befo
             silent.add(n)
             continue
         watch.hear(f"p{n}", now)
-        watch.wait_for(f"p{n}", wanted)
+        watch.wait_for([f"p{n}"], [wanted])
         longest[n], last[n], patience[n] = max(0.97 * longest[n], now - last[n]), now, wanted
         silent.discard(n)

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
-from streamd import metrics
+from streamd import metrics, pressure
 from streamd.config import Alarm, Group, Network, Source, Training
 from streamd.edge.budget import Budget
 from streamd.engine.align import _Lane
@@ -941,3 +941,50 @@ def test_readings_taken_while_others_are_applied_are_not_forgotten(streams: int)
         assert bench.outlet.let_go == list(range(50))
 
     run(body())
+
+
+def test_over_capacity_training_gives_way_then_outdated_forecasts_and_never_a_reading_or_its_score(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pressure, "MANY", 0)
+
+    async def body() -> None:
+        bench = Bench()
+        late = time.time() - 10.0
+
+        async def several(first: int) -> None:
+            """Three frames of one stream that waited for long, one of another."""
+            for n in range(3):
+                await bench.take(first + n, reading(first + n), arrival=late)
+            await bench.take(first + 3, reading(first, "p2"), arrival=late)
+            await bench.outlet.until(lambda: len(bench.outlet.let_go) == first + 4)
+
+        def forecasts() -> list[tuple[str, int]]:
+            return [(told["stream"], told["seq"]) for told in bench.outlet.published("forecast")]
+
+        async with bench.running():
+            await several(0)
+            assert len(forecasts()) == 4
+            assert bench.engine.learner.stretch == 1.0
+            bench.now = 3.0
+            await several(4)
+            assert bench.engine.learner.stretch == 1024.0
+            assert bench.outlet.records.count(Stretch(1024.0)) == 1
+            assert len(forecasts()) == 8
+            bench.now = 6.0
+            await several(8)
+            assert forecasts()[8:] == [("p2", 2), ("p1", 8)], "of p1 only the newest"
+            while bench.engine.learner.stretch != 1.0:
+                bench.now += 20.0
+                bench.worker.nudge()
+                await asyncio.sleep(0)
+            await bench.take(12, reading(12), reading(13))
+            await bench.outlet.until(lambda: 12 in bench.outlet.let_go)
+        assert len(bench.outlet.published("score")) == 14
+        assert len(forecasts()) == 12
+        assert bench.outlet.records.count(Stretch(1.0)) == 1
+        assert sorted(bench.outlet.let_go) == list(range(13))
+
+    withheld = count("withheld_total", kind="forecast")
+    run(body())
+    assert count("withheld_total", kind="forecast") == withheld + 2

@@ -36,6 +36,14 @@ class Budget:
         self._largest = 0.0  # CPU s, of the largest job lately
         self._samples: deque[tuple[float, float]] = deque()  # (time, spent until then), the window's
         self._quiet_since: float | None = None
+        self._pressed: set[str] = set()  # groups that can't keep up
+
+    def press(self, group: str, pressed: bool) -> None:
+        """While a group can't keep up nobody trains, or next to never."""
+        if pressed:
+            self._pressed.add(group)
+        else:
+            self._pressed.discard(group)
 
     def set_share(self, share: float) -> None:
         """Keep within another share from now on."""
@@ -44,6 +52,8 @@ class Budget:
     @property
     def current(self) -> float:
         """The factor in force, 1 at least."""
+        if self._pressed:
+            return float(2.0 ** (MAX_STEPS / 2))
         return float(2.0 ** (self._steps / 2))
 
     def spent(self, cpu_s: float) -> None:

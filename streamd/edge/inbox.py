@@ -5,15 +5,14 @@ Knows messages and their sizes; does not know sockets, nor what a payload means.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 PAYLOADS_IN_MEMORY = (
     64  # of the largest size allowed: a line of large messages is full long before a line of small ones
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Incoming:
+class Incoming(msgspec.Struct, frozen=True, gc=False):
     """One message from the broker."""
 
     topic: str

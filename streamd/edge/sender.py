@@ -9,7 +9,7 @@ import logging
 
 from streamd import metrics
 from streamd.edge.connection import MESSAGES_PER_TURN, Connection, Welcome
-from streamd.edge.outbox import Kind, Outbox, Outgoing
+from streamd.edge.outbox import NOTHING, Kind, Outbox, Outgoing
 
 IN_FLIGHT = 20  # QoS-1 messages that wait for the broker's answer; the default window of Mosquitto and of paho
 PACKET_OVERHEAD = 32  # bytes around topic, payload and correlation, at most: header, lengths, packet id
@@ -55,6 +55,8 @@ class Sender:
     def put(self, message: Outgoing, *, coalesce: bool) -> None:
         """Queue a message; see `Outbox.put`."""
         dropped = self._outbox.put(message, coalesce=coalesce)
+        if dropped is NOTHING:
+            return
         for reason, count in zip(dropped._fields, dropped, strict=True):
             if count:
                 metrics.dropped.labels("outbox", reason).inc(count)

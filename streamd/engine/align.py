@@ -8,8 +8,7 @@ the time of arrival comes in with each reading.
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -72,8 +71,9 @@ class Align:
     _index: dict[str, int] = field(init=False)
     _lanes: dict[str, _Lane] = field(init=False, default_factory=dict)
     _joining: dict[str, _Lane] = field(init=False, default_factory=dict)
-    _rounds: deque[list[_Frame]] = field(init=False, default_factory=deque)
+    _rounds: dict[int, list[_Frame]] = field(init=False, default_factory=dict)  # by number, without a gap
     _first_round: int = field(init=False, default=0)
+    _first_open: int = field(init=False, default=0)  # all rounds before it are full
     _announced: int = field(init=False)  # channels that the engine knows
     waiting: int = field(init=False, default=0)  # frames not yet handed out
 
@@ -134,7 +134,7 @@ class Align:
             names = self.channels[self._announced :]
             self._announced = len(self.channels)
             return Work(Widen(names), (), np.empty(0))
-        frames = self._rounds.popleft()
+        frames = self._rounds.pop(self._first_round)
         self._first_round += 1
         self.waiting -= len(frames)
         width = len(self.channels)
@@ -143,11 +143,16 @@ class Align:
         tickets = tuple(ticket for f in frames for ticket in f.tickets)
         return Work(batch, tickets, np.array([f.arrival for f in frames]))
 
+    def outdated(self, streams: Iterable[str]) -> set[str]:
+        """Those of the streams of which a newer frame waits than the one handed out last."""
+        lanes, first = self._lanes, self._first_round
+        return {stream for stream in streams if (lane := lanes.get(stream)) is not None and lane.round > first}
+
     def _know(self, reading: Reading) -> Refusal | None:
         """Make sure that the reading's channels are known, as far as they may be."""
-        unknown = [name for name in reading.values if name not in self._index]
-        if not unknown:
+        if reading.values.keys() <= self._index.keys():
             return None
+        unknown = [name for name in reading.values if name not in self._index]
         if self.settings.channels != "auto":
             return "no_known_channel" if len(unknown) == len(reading.values) else None
         if len(self.channels) + len(unknown) > self.settings.max_channels:
@@ -177,8 +182,8 @@ class Align:
         if parts is not None:  # nothing that is older than this one is taken any more
             self._complete(reading.stream, lane, parts)
         time = max(arrival, newest + SAME_TIME_STEP) if reading.time is None else reading.time
-        frame = _Frame(reading.stream, time, arrival, [], [])
-        self._fill(frame, reading, ticket)
+        values = reading.values
+        frame = _Frame(reading.stream, time, arrival, [values.get(name, math.nan) for name in self.channels], [ticket])
         if join_s is None:
             self._enqueue(lane, frame)
             return None
@@ -217,14 +222,13 @@ class Align:
 
     def _enqueue(self, lane: _Lane, frame: _Frame) -> None:
         lane.last_time = frame.time
-        at = max(lane.round, self._first_round)
-        while (
-            at - self._first_round < len(self._rounds)
-            and len(self._rounds[at - self._first_round]) >= self.settings.max_batch
-        ):
+        rounds, limit = self._rounds, self.settings.max_batch
+        self._first_open = max(self._first_open, self._first_round)
+        while len(rounds.get(self._first_open, ())) >= limit:  # found once, not once for each frame
+            self._first_open += 1
+        at = max(lane.round, self._first_open)
+        while len(rounds.get(at, ())) >= limit:
             at += 1
-        if at - self._first_round == len(self._rounds):
-            self._rounds.append([])
-        self._rounds[at - self._first_round].append(frame)
+        rounds.setdefault(at, []).append(frame)
         lane.round = at + 1
         self.waiting += 1

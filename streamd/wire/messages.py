@@ -5,14 +5,14 @@ Knows no connection and no queue; whoever owns those reads `kind` to tell what m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 Kind: TypeAlias = Literal["forecast", "score", "incident", "status"]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message to publish."""
 
     topic: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,12 +23,12 @@ from streamd.wire.times import utc
 _encode = msgspec.json.Encoder().encode
 
 
-class _Interval(msgspec.Struct):
+class _Interval(msgspec.Struct, gc=False):
     lower: list[float]  # [H]
     upper: list[float]  # [H]
 
 
-class _Band(msgspec.Struct):
+class _Band(msgspec.Struct, gc=False):
     mean: list[float]  # [H]
     lower: list[float]  # [H]
     upper: list[float]  # [H]
@@ -36,7 +36,7 @@ class _Band(msgspec.Struct):
     paths: list[list[float]] | UnsetType = UNSET  # [P, H]
 
 
-class _Head(msgspec.Struct):
+class _Head(msgspec.Struct, gc=False):
     stream: str
     group: str
     time: datetime
@@ -44,14 +44,14 @@ class _Head(msgspec.Struct):
     seq: int
 
 
-class _Forecast(_Head):
+class _Forecast(_Head, gc=False):
     interval: float
     coverage: float
     times: list[float]  # [H]
     channels: dict[str, _Band]
 
 
-class _Score(_Head):
+class _Score(_Head, gc=False):
     score: float
     alarm: bool
     warming: float
@@ -118,11 +118,18 @@ class Names:
         return cls(terms, (*experts, "network"), coverages, main, settings.expert_weights)
 
 
-def encode(prefix: str, group: str, outcome: Outcome, names: Names) -> list[Message]:
+class Wanted(NamedTuple):
+    """Rows of an outcome, ascending."""
+
+    forecasts: Sequence[int]
+    scores: Sequence[int]
+
+
+def encode(prefix: str, group: str, outcome: Outcome, names: Names, wanted: Wanted | None = None) -> list[Message]:
     """The messages that tell an outcome: per row its forecast and its score, in the order of the rows, then incidents.
 
-    An open incident is retained; a cleared one is published unretained and then taken off the broker. One of many
-    streams has a topic of the group.
+    `wanted` says which rows' forecasts and scores are told; None: all. An open incident is retained; a cleared one is
+    published unretained and then taken off the broker. One of many streams has a topic of the group.
 
     Raises:
         KeyError: an incident is of one stream that is not in the outcome.
@@ -131,58 +138,75 @@ def encode(prefix: str, group: str, outcome: Outcome, names: Names) -> list[Mess
     terms = names.terms
     if outcome.terms.shape[1] != len(terms):
         raise ValueError(f"{len(terms)} names for {outcome.terms.shape[1]} terms")
-    channels = outcome.channels
-    # Whole arrays to lists in one call each, [B, H, C] turned to [B, C, H] before: no Python per number.
-    mean, lower, upper = (_by_channel(array).tolist() for array in (outcome.mean, outcome.lower, outcome.upper))
-    levels = _by_channel(outcome.levels).tolist() if len(names.coverages) > 1 else None  # [B, C, Q, 2, H]
-    paths = None if outcome.paths is None else _by_channel(outcome.paths).tolist()  # [B, C, P, H]
-    weights = np.nanmean(outcome.weights, axis=(2, 3)).tolist() if names.weights else None
-    drifted = outcome.drifted.tolist()
-    ahead = np.arange(1, outcome.mean.shape[1] + 1)
-    steps = (outcome.times[:, None] + outcome.interval[:, None] * ahead).tolist()
+    everything = range(len(outcome.streams))
+    rows = Wanted(everything, everything) if wanted is None else wanted
+    forecasts = _forecasts(prefix, group, outcome, names, rows.forecasts) if rows.forecasts else {}
+    scores = _scores(prefix, group, outcome, names, rows.scores) if rows.scores else {}
+    messages = [told for row in everything for told in (forecasts.get(row), scores.get(row)) if told is not None]
     epochs: list[float] = outcome.times.tolist()
     seqs: list[int] = outcome.seq.tolist()
-    intervals = outcome.interval.tolist()
-    scores = outcome.score.tolist()
-    alarms = (outcome.score >= 1.0).tolist()
-    warming = outcome.warming.tolist()
-    muted = None if outcome.muted is None else outcome.muted.tolist()
-    term_rows = outcome.terms.tolist()
-    channel_rows = outcome.channel_score.tolist()
-
-    messages: list[Message] = []
-    for row, stream in enumerate(outcome.streams):
-        epoch, seq = epochs[row], seqs[row]
-        time = utc(epoch)
-        topic = f"{prefix}/{group}/{stream}/"
-        bands = dict(zip(channels, map(_Band, mean[row], lower[row], upper[row]), strict=True))
-        if levels is not None:
-            for band, of_channel in zip(bands.values(), levels[row], strict=True):
-                ends = zip(names.coverages, of_channel, strict=True)
-                band.intervals = {f"{coverage:g}": _Interval(*bounds) for coverage, bounds in ends}
-        if paths is not None:
-            for band, of_channel in zip(bands.values(), paths[row], strict=True):
-                band.paths = of_channel
-        forecast = _Forecast(stream, group, time, epoch, seq, intervals[row], names.coverage, steps[row], bands)
-        named = dict(zip(terms, term_rows[row], strict=True))
-        parts = dict(zip(channels, channel_rows[row], strict=True))
-        said = scores[row], alarms[row], warming[row], named, parts, drifted[row]
-        score = _Score(stream, group, time, epoch, seq, *said)
-        if weights is not None:
-            score.weights = dict(zip(names.experts, weights[row], strict=True))
-        if muted is not None and muted[row]:
-            score.muted = True
-        messages.append(Message(topic + "forecast", _encode(forecast), "forecast", retain=False, qos=0))
-        messages.append(Message(topic + "score", _encode(score), "score", retain=False, qos=0))
     if outcome.incidents:
-        rows = {stream: row for row, stream in enumerate(outcome.streams)}
+        row_of = {stream: row for row, stream in enumerate(outcome.streams)}
         for told in outcome.incidents:
             if told.streams:
                 messages += group_incident(prefix, group, told, max(epochs))
             else:
-                row = rows[told.stream]
+                row = row_of[told.stream]
                 messages += incident(prefix, group, told, epochs[row], seqs[row])
     return messages
+
+
+def _forecasts(prefix: str, group: str, outcome: Outcome, names: Names, rows: Sequence[int]) -> dict[int, Message]:
+    """By row."""
+    pick = slice(None) if len(rows) == len(outcome.streams) else list(rows)
+    # Whole arrays to lists in one call each, [B, H, C] turned to [B, C, H] before: no Python per number.
+    arrays = outcome.mean, outcome.lower, outcome.upper
+    mean, lower, upper = (_by_channel(array[pick]).tolist() for array in arrays)
+    levels = _by_channel(outcome.levels[pick]).tolist() if len(names.coverages) > 1 else None  # [B, C, Q, 2, H]
+    paths = None if outcome.paths is None else _by_channel(outcome.paths[pick]).tolist()  # [B, C, P, H]
+    times, usual = outcome.times[pick], outcome.interval[pick]
+    ahead = np.arange(1, outcome.mean.shape[1] + 1)
+    steps = (times[:, None] + usual[:, None] * ahead).tolist()
+    epochs, intervals, seqs = times.tolist(), usual.tolist(), outcome.seq[pick].tolist()
+    found: dict[int, Message] = {}
+    for at, row in enumerate(rows):
+        stream = outcome.streams[row]
+        bands = dict(zip(outcome.channels, map(_Band, mean[at], lower[at], upper[at]), strict=True))
+        if levels is not None:
+            for band, of_channel in zip(bands.values(), levels[at], strict=True):
+                ends = zip(names.coverages, of_channel, strict=True)
+                band.intervals = {f"{coverage:g}": _Interval(*bounds) for coverage, bounds in ends}
+        if paths is not None:
+            for band, of_channel in zip(bands.values(), paths[at], strict=True):
+                band.paths = of_channel
+        head = stream, group, utc(epochs[at]), epochs[at], seqs[at]
+        payload = _encode(_Forecast(*head, intervals[at], names.coverage, steps[at], bands))
+        found[row] = Message(f"{prefix}/{group}/{stream}/forecast", payload, "forecast", retain=False, qos=0)
+    return found
+
+
+def _scores(prefix: str, group: str, outcome: Outcome, names: Names, rows: Sequence[int]) -> dict[int, Message]:
+    """By row."""
+    pick = slice(None) if len(rows) == len(outcome.streams) else list(rows)
+    weights = np.nanmean(outcome.weights[pick], axis=(2, 3)).tolist() if names.weights else None
+    muted = None if outcome.muted is None else outcome.muted[pick].tolist()
+    epochs, seqs = outcome.times[pick].tolist(), outcome.seq[pick].tolist()
+    scores, warming, drifted = (a[pick].tolist() for a in (outcome.score, outcome.warming, outcome.drifted))
+    alarms = (outcome.score[pick] >= 1.0).tolist()
+    term_rows, channel_rows = outcome.terms[pick].tolist(), outcome.channel_score[pick].tolist()
+    found: dict[int, Message] = {}
+    for at, row in enumerate(rows):
+        stream = outcome.streams[row]
+        named = dict(zip(names.terms, term_rows[at], strict=True))
+        parts = dict(zip(outcome.channels, channel_rows[at], strict=True))
+        head = stream, group, utc(epochs[at]), epochs[at], seqs[at]
+        score = _Score(*head, scores[at], alarms[at], warming[at], named, parts, drifted[at])
+        if weights is not None:
+            score.weights = dict(zip(names.experts, weights[at], strict=True))
+        if muted is not None and muted[at]:
+            score.muted = True
+        found[row] = Message(f"{prefix}/{group}/{stream}/score", _encode(score), "score", retain=False, qos=0)
+    return found
 
 
 def incident(prefix: str, group: str, told: Incident, epoch: float, seq: int) -> list[Message]:

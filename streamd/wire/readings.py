@@ -29,6 +29,9 @@ Reason: TypeAlias = Literal[
     "no_values",  # not one number in it
     "too_many_channels",  # more numbers than the group may have channels
     "bad_time",  # there is a time, but none that can be read
+    "bad_stream",  # the field that names the stream is missing, or names none
+    "bad_columns",  # not an object of arrays of one length
+    "bad_line",  # not measurement, tags, fields and time
     # of a value, the others of its reading being good
     "too_deep",  # more nested than MAX_DEPTH; of the message where the parser gives up
     "not_finite",  # beyond what a float can hold
@@ -41,7 +44,6 @@ MAX_DEPTH: Final = 8  # of objects in a reading, itself included
 MAX_READINGS: Final = 10_000  # in one message
 MAX_BYTES: Final = 1_048_576  # of a payload, unless told otherwise
 
-_CACHED_NAMES: Final = 4096
 _NUMBER: Final = re.compile(rb"\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?\s*")
 _TEXT_CHARS: Final = 64
 _parse = msgspec.json.Decoder().decode
@@ -64,31 +66,27 @@ class Decoder:
         self._source = source
         self._max_channels = max_channels
         self._max_bytes = max_bytes
-        self._channels: dict[str, str | None] = {}  # path -> channel, None: bad name; bounded by _CACHED_NAMES
+        self._channels = names.Channels(source.fields)
+        self._streams = names.Streams()
 
     def decode(self, payload: bytes, stream: str, channel: str | None) -> Decoded:
         """The readings in a payload, and a reason for each part that could not be used.
 
-        `stream` and `channel` are what the topic names; with a `channel` the payload is a bare number or an object
-        with the source's value field, without one it is an object whose numeric fields, at whatever depth, are the
-        channels. Either may come as an array. Texts, nulls and arrays inside an object are no values and no faults. A
-        reading whose time is missing has `time` None, one whose time can't be read is refused.
+        `stream` and `channel` are what the topic names; where the source has a field for the stream, that names it.
+        With a `channel` the payload is a bare number or an object with the source's value field, without one it is an
+        object whose numeric fields, at whatever depth, are the channels. Either may come as an array. Texts, nulls and
+        arrays inside an object are no values and no faults. A reading whose time is missing has `time` None, one whose
+        time can't be read is refused.
 
         Never raises, whatever the bytes are; gives at least one reading or one reason.
         """
-        body: Any
         if not payload:
             return Decoded([], ["empty"])
         if len(payload) > self._max_bytes:
             return Decoded([], ["too_large"])
-        try:
-            body = _parse(payload)
-        except RecursionError:
-            return Decoded([], ["too_deep"])
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            body, fault = _parse_again(payload, error, plain_text=channel is not None)
-            if fault is not None:
-                return Decoded([], [fault])
+        body, fault = parse(payload, plain_text=channel is not None)
+        if fault is not None:
+            return Decoded([], [fault])
         path = self._source.readings
         if path is not None and type(body) is dict:
             body = _find(body, path)
@@ -132,6 +130,12 @@ class Decoder:
         if not values:
             refused.append(faults[0] if faults else "no_values")
             return
+        if self._source.stream is not None:
+            named = self._streams.find(_find(body, self._source.stream)) if type(body) is dict else None
+            if named is None:
+                refused.append("bad_stream")
+                return
+            stream = named
         if self._source.time is not None and type(body) is dict:
             written = _find(body, self._source.time)
             if written is not None:
@@ -145,12 +149,12 @@ class Decoder:
     def _one_value(self, body: Any, channel: str, values: dict[str, float], faults: list[Reason]) -> None:
         """The value of a channel that the topic names, into `values`."""
         value = _find(body, self._source.value) if type(body) is dict else body
-        number = _number(value)
-        if number is None:
+        found = number(value)
+        if found is None:
             if value is not None:
                 faults.append("wrong_type")
-        elif math.isfinite(number):
-            values[channel] = number
+        elif math.isfinite(found):
+            values[channel] = found
         else:
             faults.append("not_finite")
 
@@ -160,10 +164,10 @@ class Decoder:
         """The numeric fields of an object and of those inside it, into `values`."""
         for key, value in body.items():
             path = prefix + key
-            if path == self._source.time:
+            if path in (self._source.time, self._source.stream):
                 continue
-            number = _number(value)
-            if number is None:
+            found = number(value)
+            if found is None:
                 if type(value) is not dict:
                     continue
                 # A long prefix would be copied for every field under it; no name under it could be good.
@@ -174,28 +178,31 @@ class Decoder:
                 else:
                     self._all_values(value, path + ".", depth + 1, values, faults)
                 continue
-            channel = self._channels[path] if path in self._channels else self._name(path)
-            if not math.isfinite(number):
+            channel = self._channels.find(path)
+            if not math.isfinite(found):
                 faults.append("not_finite")
             elif channel is None:
                 faults.append("bad_name")
             elif channel in values:
                 faults.append("double_name")
             else:
-                values[channel] = number
-
-    def _name(self, path: str) -> str | None:
-        """The channel that a path stands for; None: it can't be a name. Remembered, for paths come again and again."""
-        name = self._source.fields.get(path, path)
-        channel = name if names.is_channel(name) else None
-        if len(path) <= names.MAX_NAME:
-            if len(self._channels) >= _CACHED_NAMES:
-                self._channels.clear()
-            self._channels[path] = channel
-        return channel
+                values[channel] = found
 
 
-def _number(value: Any) -> float | None:
+def parse(payload: bytes, *, plain_text: bool = False) -> tuple[Any, Reason | None]:
+    """What JSON holds, where numbers beyond a float are infinite, or why it can't be read.
+
+    With `plain_text` a bare number may be written as small devices print it.
+    """
+    try:
+        return _parse(payload), None
+    except RecursionError:
+        return None, "too_deep"
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return _parse_again(payload, error, plain_text=plain_text)
+
+
+def number(value: Any) -> float | None:
     """A JSON number or boolean as a float, infinite where it doesn't fit into one; None: neither of them."""
     kind = type(value)
     if kind is float:

@@ -9,13 +9,16 @@ import re
 from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
-Unit: TypeAlias = Literal["auto", "iso", "s", "ms"]
+Unit: TypeAlias = Literal["auto", "iso", "s", "ms", "us", "ns"]
 
 # Outside of these a time is a device's unset clock or the wrong unit.
 EARLIEST: Final = 0.0  # 1970-01-01
 LATEST: Final = datetime(2201, 1, 1, tzinfo=UTC).timestamp()  # the first moment that is no longer taken
 
 _MILLISECONDS_ABOVE: Final = 1e11  # as seconds the year 5138, as milliseconds March 1973
+_MICROSECONDS_ABOVE: Final = 1e14  # the same for milliseconds
+_NANOSECONDS_ABOVE: Final = 1e17
+_IN_A_SECOND: Final = {"ms": 1e3, "us": 1e6, "ns": 1e9}
 _MAX_CHARS: Final = 64
 _NUMBER: Final = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 # fromisoformat takes any character between date and time, even a digit of a number that is no time at all.
@@ -26,9 +29,9 @@ _COMPACT_DATE: Final = re.compile(r"\d{8}", re.ASCII)  # 20261123; as seconds no
 def seconds(value: object, unit: Unit) -> float | None:
     """A time in a decoded payload as seconds since the epoch; None where it can't be one.
 
-    `value` is a number or a text. `unit` "iso" takes ISO 8601 texts (UTC unless they name an offset), "s" and "ms"
-    take numbers, also written as a text; "auto" takes either, and numbers above 1e11 as milliseconds. Years outside of
-    1970 to 2200 are refused.
+    `value` is a number or a text. `unit` "iso" takes ISO 8601 texts (UTC unless they name an offset), "s", "ms",
+    "us" and "ns" take numbers, also written as a text; "auto" takes either, and numbers above 1e11 as milliseconds,
+    above 1e14 as microseconds, above 1e17 as nanoseconds. Years outside of 1970 to 2200 are refused.
 
     >>> seconds("2026-11-23T12:00:00.5+01:00", "auto")
     1795431600.5
@@ -50,8 +53,10 @@ def seconds(value: object, unit: Unit) -> float | None:
             return None
     else:
         return None
-    if unit == "ms" or (unit == "auto" and number > _MILLISECONDS_ABOVE):
-        number /= 1000.0
+    if unit == "auto" and number > _MILLISECONDS_ABOVE:
+        unit = "ms" if number <= _MICROSECONDS_ABOVE else "us" if number <= _NANOSECONDS_ABOVE else "ns"
+    if unit in _IN_A_SECOND:
+        number /= _IN_A_SECOND[unit]
     return _within_limits(number)
 
 

@@ -28,8 +28,8 @@ class TemplateError(ValueError):
 class Template:
     """A topic with places for names, such as `plant/{stream}/telemetry` or `site/+/{stream}/{channel}`.
 
-    A level is a literal text, `{stream}` (exactly one), `{channel}` (at most one), `+` (any one level) or, at the
-    end, `#` (any number of levels, also none).
+    A level is a literal text, `{stream}` (exactly one, or none where readings name it), `{channel}` (at most one), `+`
+    (any one level) or, at the end, `#` (any number of levels, also none).
 
     >>> template = Template.parse("site/+/{stream}/{channel}")
     >>> template.filter
@@ -43,15 +43,15 @@ class Template:
     levels: tuple[str, ...]
 
     @classmethod
-    def parse(cls, text: str) -> Template:
-        """The template that a text describes.
+    def parse(cls, text: str, *, stream: bool = True, channel: bool = True) -> Template:
+        """The template that a text describes; whether it has to name the stream, and may name the channel.
 
         Raises:
             TemplateError: a placeholder is missing, doubled or unknown, a wildcard is where MQTT forbids it, or the
                 text can't be part of a topic.
         """
         levels = tuple(text.split("/"))
-        fault = _fault(text, levels)
+        fault = _fault(text, levels, stream, channel)
         if fault is not None:
             raise TemplateError(f"topic template {text!r}: {fault}")
         wild = ("+" if level in (_STREAM, _CHANNEL) else level for level in levels)
@@ -84,7 +84,7 @@ class Template:
                 channel = have
             elif want not in ("+", have):
                 return None
-        if not names.is_level(stream) or (channel is not None and not names.is_level(channel)):
+        if (_STREAM in levels and not names.is_level(stream)) or (channel is not None and not names.is_level(channel)):
             return None
         return stream, channel
 
@@ -94,7 +94,7 @@ class Route:
     """Where a topic leads."""
 
     source_index: int  # into the sources that the router was made from
-    stream: str
+    stream: str  # empty: the readings name it
     channel: str | None  # None: the payload names the channels
 
 
@@ -107,7 +107,10 @@ class Router:
         Raises:
             TemplateError: the topic of a source is not a template.
         """
-        self._templates = tuple(Template.parse(source.topic) for source in sources)
+        self._templates = tuple(
+            Template.parse(source.topic, stream=source.stream is None, channel=source.format == "json")
+            for source in sources
+        )
         self._found: dict[str, Route] = {}
 
     @property
@@ -137,7 +140,7 @@ class Router:
         return None
 
 
-def _fault(text: str, levels: tuple[str, ...]) -> str | None:
+def _fault(text: str, levels: tuple[str, ...], stream: bool, channel: bool) -> str | None:
     """What is wrong with a template, in words; None: nothing."""
     if not names.is_printable(text):
         return "control characters and lone surrogates can't be part of a topic"
@@ -145,8 +148,12 @@ def _fault(text: str, levels: tuple[str, ...]) -> str | None:
         return f"longer than {MAX_TOPIC_BYTES} bytes"
     if levels[0] == "$share":
         return "a shared subscription hands the readings of one stream to several members, each with half of its state"
-    if levels.count(_STREAM) != 1:
+    if stream and levels.count(_STREAM) != 1:
         return f"expected exactly one level {_STREAM}, found {levels.count(_STREAM)}"
+    if not stream and _STREAM in levels:
+        return f"expected no level {_STREAM}, as the source's `stream` says where readings name it"
+    if not channel and _CHANNEL in levels:
+        return f'expected no level {_CHANNEL}, as only payloads of format "json" leave it to the topic'
     if levels.count(_CHANNEL) > 1:
         return f"expected at most one level {_CHANNEL}, found {levels.count(_CHANNEL)}"
     for position, level in enumerate(levels, start=1):

@@ -158,3 +158,14 @@ def test_another_share_is_kept_to_from_then_on() -> None:
     plant.budget.set_share(0.9)
     plant.run(600.0)
     assert plant.budget.current < 3.5
+
+
+def test_while_a_group_can_not_keep_up_next_to_nothing_is_trained_and_afterwards_as_before() -> None:
+    budget = Budget(0.5, stretch=4.0)
+    budget.press("a", True)
+    budget.press("b", True)
+    assert budget.current == 1024.0
+    budget.press("a", False)
+    assert budget.current == 1024.0
+    budget.press("b", False)
+    assert budget.current == 4.0

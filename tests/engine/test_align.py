@@ -439,3 +439,15 @@ def test_a_frame_that_waits_keeps_its_place_when_the_stream_leaves_memory():
     align.forget("s")
     assert push_all(align, [Reading("s", 5.0, {"a": 2.0}), Reading("s", 6.0, {"a": 3.0})]) == ["double", None]
     assert [(time, values[0]) for _, time, values in frames(drain(align))] == [(5.0, 1.0), (6.0, 3.0)]
+
+
+def test_frames_of_many_streams_fill_one_round_after_the_other() -> None:
+    align = Align(Group(channels=("a",), max_batch=3), ("a",), lambda _: -math.inf, streams=0)
+    for stream in range(8):
+        assert align.push(Reading(f"p{stream}", 1.0, {"a": 1.0}), 1.0, stream) is None
+    assert align.push(Reading("p0", 2.0, {"a": 2.0}), 2.0, 8) is None
+    batches = []
+    while (work := align.next()) is not None:
+        assert isinstance(work.record, Batch)
+        batches.append(work.record.streams)
+    assert batches == [("p0", "p1", "p2"), ("p3", "p4", "p5"), ("p6", "p7", "p0")]

@@ -30,7 +30,8 @@ def test_ten_thousand_hostile_messages_stop_nothing_and_each_is_counted() -> Non
             assert all(math.isfinite(value) for value in reading.values.values())
 
     assert decoded > 500
-    assert set(counted) == set(REASONS)  # each reason was met, and no other
+    elsewhere = {"bad_stream", "bad_columns", "bad_line"}  # of the other formats, see their tests
+    assert set(counted) == set(REASONS) - elsewhere  # each reason was met, and no other
 
 
 def test_a_good_message_is_decoded_after_all_of_that() -> None:
