@@ -52,9 +52,14 @@ class Run:
         return [(n, one) for n, one in self.told if one.id == opened and n > STICKS]
 
 
+def apart():
+    """Three channels that have nothing to do with each other and never rest, [N, 3]."""
+    return 20.0 + np.random.default_rng(5).normal(size=(END, 3))
+
+
 @functools.cache
-def run(accept_s: float, *, sticks: bool = True) -> Run:
-    values = plant()
+def run(accept_s: float, *, sticks: bool = True, of=plant) -> Run:
+    values = of()
     if sticks:
         values[STICKS:MOVES, STUCK] = values[STICKS - 1, STUCK]
     settings = Group(
@@ -98,6 +103,16 @@ def test_one_that_lasts_longer_than_the_config_says_is_accepted_and_said_to_be()
     assert STICKS + frames <= ended <= STICKS + frames + 40
     assert cleared.end - cleared.start >= SHORT - EVERY_S
     assert (run(SHORT).terms[ended + 20 : MOVES, TERMS.index("silence")] < 1.0).all()
+
+
+def test_it_is_accepted_also_where_nothing_but_its_silence_is_strange_and_the_others_move_on():
+    told = run(SHORT, of=apart).of_the_fault()
+    ended, cleared = next((n, one) for n, one in told if one.state == "cleared")
+    assert cleared.reason == "accepted"
+    frames = SHORT / EVERY_S
+    assert STICKS + frames <= ended <= STICKS + frames + 40
+    assert (run(SHORT, of=apart).score[ended + 1 : MOVES] < 1.0).all()
+    assert not any(one.state == "cleared" for n, one in run(LONG, of=apart).of_the_fault() if n < MOVES)
 
 
 @pytest.mark.parametrize("accept_s", [LONG, SHORT])
