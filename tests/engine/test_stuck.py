@@ -53,8 +53,11 @@ class Run:
 
 
 def apart():
-    """Three channels that have nothing to do with each other and never rest, [N, 3]."""
-    return 20.0 + np.random.default_rng(5).normal(size=(END, 3))
+    """Six channels that have nothing to do with each other and jump now and then, [N, 6]; one sticks where it is."""
+    random = np.random.default_rng(5)
+    values = 20.0 + 0.1 * random.normal(size=(END, 6)) + 9.0 * (random.random((END, 6)) < 0.02)
+    values[STICKS - 1, STUCK] = 20.0
+    return values
 
 
 @functools.cache
@@ -63,7 +66,7 @@ def run(accept_s: float, *, sticks: bool = True, of=plant) -> Run:
     if sticks:
         values[STICKS:MOVES, STUCK] = values[STICKS - 1, STUCK]
     settings = Group(
-        channels=("a", "b", "c"),
+        channels=tuple("abcdef"[: values.shape[1]]),
         horizon_steps=H,
         network=Network(hidden=4, layers=1),
         training=Training(enabled=False),
