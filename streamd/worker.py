@@ -150,6 +150,8 @@ class Worker:
         metrics.streams.labels(name).set(engine.known)
         metrics.training_stretch.labels(name).set(engine.learner.stretch)
         metrics.taught.labels(name).set(len(engine.feedback))
+        for counter in (metrics.repaired, metrics.drifts, metrics.scores_muted):
+            counter.labels(name)  # there from the start, as a rate needs to see the first one come
         self._count_open()
 
     async def take(self, readings: list[Reading], source: Source, *, joined: bool, arrival: float, ticket: int) -> None:

@@ -22,6 +22,7 @@ from tests.crash.plant import CALM, GROUPS, Plant, Witness
 from tests.crash.verdict import differences, judge, kept, left_with_broker
 
 SHIPPED = ("max_inflight_messages 2000", "max_queued_messages 1000000")  # of the broker, as in deploy/mosquitto.conf
+AT_ONCE = 400  # readings that the undisturbed run is given at a time
 READINGS = (24, 60)  # published in a life, at least and at most
 WARM = len(GROUPS) * (CALM + 20)  # readings of the first life: there are incidents from now on
 _COMPLAINT = re.compile(r"^\S+ (error|critical) |Traceback", re.MULTILINE)
@@ -187,6 +188,8 @@ class Trial:
         try:
             for number in range(self._published):
                 witness.publish(*self._plant.reading(number))
+                if (number + 1) % AT_ONCE == 0:  # what can't keep up trains less, and learns something else
+                    witness.wait(number + 1)
             if not witness.wait(self._published):
                 report.wrong.append(
                     f"{witness.answered()} of {self._published} readings of the undisturbed run answered"

@@ -39,7 +39,10 @@ def samples() -> dict[str, set[str]]:
     """Name of each sample that the daemon declares -> its labels."""
     found = {name: set[str]() for name in OF_THE_PROCESS | OF_PROMETHEUS}
     for metric in vars(metrics).values():
-        if isinstance(metric, MetricWrapperBase):
+        if isinstance(metric, metrics.Durations):
+            (family,) = metric.describe()
+            found |= {f"{family.name}_bucket": {"le"}, f"{family.name}_sum": set(), f"{family.name}_count": set()}
+        elif isinstance(metric, MetricWrapperBase):
             labels, name = set(metric._labelnames), metric._name
             if isinstance(metric, Histogram):
                 found |= {f"{name}_bucket": labels | {"le"}, f"{name}_sum": labels, f"{name}_count": labels}
