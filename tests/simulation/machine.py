@@ -123,6 +123,10 @@ class Machine:
         return ()
 
     @property
+    def frames(self) -> int:
+        return self.core.frames
+
+    @property
     def known(self) -> int:
         return self.core.known
 
