@@ -645,5 +645,6 @@ def test_a_login_that_is_mended_is_tried_at_once_though_the_next_attempt_was_hou
             await heard.hears("action=connect_failed")
             link.change(login(broker.port, tmp_path, "ada", "right secret", **SELDOM), never_refused)
             await heard.hears("action=connected")
+            assert link.connected
 
     run(body())

@@ -236,10 +236,11 @@ def test_a_browser_that_takes_nothing_is_let_go(tmp_path, monkeypatch: pytest.Mo
         writer.write(b"GET /api/live?view=health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await reader.readuntil(b"pulse")
         reader._transport.pause_reading()  # type: ignore[attr-defined]
+        (followed,) = [mailbox for mailbox, *_ in desk.following]
         while desk.following:
-            for mailbox, *_ in desk.following:
-                mailbox.put("frame", b"x" * 1_000_000)
+            followed.put("frame", b"x" * 1_000_000)
             await asyncio.sleep(0)
+        assert not writer.transport.is_closing(), "by the server, not by us"
         writer.close()
 
     serve(tmp_path, use)

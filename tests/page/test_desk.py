@@ -141,6 +141,8 @@ def test_while_nobody_looks_no_array_is_read_and_nothing_encoded(tmp_path, monke
         it.desk._engines = {}  # whoever reads an engine fails
         for outcome in outcomes:
             desk.hear(GROUP, dataclasses.replace(outcome, reports=()))
+        assert desk._table is None
+        assert desk._watched == {}
 
 
 def test_an_incident_goes_to_everybody_and_what_people_say_of_it_too(tmp_path):
