@@ -124,7 +124,10 @@ class Silence(Rows):
             interval: [B] s, the streams' usual step.
             accept_s: s after which it is.
         """
-        over = self.run[slots] - self._of_runs(slots).line(1.0)  # frames, [B, 2, C]
+        run = self.run[slots]  # frames, [B, 2, C]
+        if not (run * interval[:, None, None] >= accept_s).any():  # nearly always: lines cost time
+            return np.zeros(len(slots), np.bool_)
+        over = run - self._of_runs(slots).line(1.0)
         lasting = (over * interval[:, None, None] >= accept_s) & ~self.accepted[slots]
         return np.asarray(lasting.any(axis=(1, 2)), np.bool_)
 
