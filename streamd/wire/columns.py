@@ -13,7 +13,7 @@ from typing import Any
 from streamd.config import Source
 from streamd.records import Reading
 from streamd.wire import names, times
-from streamd.wire.readings import MAX_BYTES, MAX_READINGS, Decoded, Reason, number, parse
+from streamd.wire.readings import MAX_BYTES, MAX_READINGS, Decoded, Reason, number, parse, size_fault
 
 _FLOAT, _NUMBERS = {float}, {float, int}
 
@@ -37,10 +37,8 @@ class ColumnsDecoder:
 
         Never raises, whatever the bytes are; gives at least one reading or one reason.
         """
-        if not payload:
-            return Decoded([], ["empty"])
-        if len(payload) > self._max_bytes:
-            return Decoded([], ["too_large"])
+        if (fault := size_fault(payload, self._max_bytes)) is not None:
+            return Decoded([], [fault])
         body, fault = parse(payload)
         if fault is not None:
             return Decoded([], [fault])

@@ -13,7 +13,7 @@ from typing import Final
 from streamd.config import Source
 from streamd.records import Reading
 from streamd.wire import names, times
-from streamd.wire.readings import MAX_BYTES, MAX_READINGS, Decoded, Reason
+from streamd.wire.readings import MAX_BYTES, MAX_READINGS, Decoded, Reason, size_fault
 
 MEASUREMENT: Final = "measurement"  # names the stream where no tag is called so
 
@@ -50,10 +50,8 @@ class LineDecoder:
 
         Never raises, whatever the bytes are; gives at least one reading or one reason.
         """
-        if not payload:
-            return Decoded([], ["empty"])
-        if len(payload) > self._max_bytes:
-            return Decoded([], ["too_large"])
+        if (fault := size_fault(payload, self._max_bytes)) is not None:
+            return Decoded([], [fault])
         try:
             lines = payload.decode().split("\n")
         except UnicodeDecodeError:

@@ -58,6 +58,13 @@ class Decoded:
     refused: list[Reason]  # one per message, array element or single value that could not be used
 
 
+def size_fault(payload: bytes, max_bytes: int) -> Reason | None:
+    """What is wrong with a payload's size, before anything looks into it; None: nothing."""
+    if not payload:
+        return "empty"
+    return "too_large" if len(payload) > max_bytes else None
+
+
 class Decoder:
     """Decodes the payloads of one source."""
 
@@ -80,10 +87,8 @@ class Decoder:
 
         Never raises, whatever the bytes are; gives at least one reading or one reason.
         """
-        if not payload:
-            return Decoded([], ["empty"])
-        if len(payload) > self._max_bytes:
-            return Decoded([], ["too_large"])
+        if (fault := size_fault(payload, self._max_bytes)) is not None:
+            return Decoded([], [fault])
         body, fault = parse(payload, plain_text=channel is not None)
         if fault is not None:
             return Decoded([], [fault])
