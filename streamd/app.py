@@ -136,7 +136,8 @@ class App:
             metrics.journal_bytes.set_function(lambda: journal.bytes)
         budget = self._budget = Budget(
             share=max(engine.settings.training.cpu_share for engine in state.engines.values()),
-            stretch=max(engine.learner.stretch for engine in state.engines.values()),
+            # 1.0: a last run that ended in a rush had its training held
+            stretch=max(1.0, *(engine.learner.stretch for engine in state.engines.values())),
         )
         archivist = Archivist(state.archive, journal_disk, self._keeper.flush, state.unarchived)
         self._desk.begin(state.engines, state.archive, journal_disk, state.unarchived)

@@ -163,7 +163,7 @@ withheld = Counter(
 )
 training_stretch = Gauge(
     "streamd_training_stretch_ratio",
-    "How far the training schedule is stretched; 1 is the config's.",
+    "How far the training schedule is stretched; 1 is the config's, 0: no job begins.",
     ["group"],
     registry=registry,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -61,8 +61,11 @@ class Thaw(msgspec.Struct, frozen=True, tag="thaw"):
     """Train again."""
 
 
+HELD: Final = 0.0  # the factor of a schedule on which no job begins
+
+
 class Stretch(msgspec.Struct, frozen=True, tag="stretch"):
-    """Training jobs fall due `factor` times as many frames apart as the config says."""
+    """Training jobs fall due `factor` times as many frames apart as the config says; HELD: they wait for another."""
 
     factor: float
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from streamd.inspection import GroupState, Inspection
+from streamd.records import HELD
 from streamd.store.checkpoint import Description
 
 if TYPE_CHECKING:
@@ -187,7 +188,9 @@ def _training(group: GroupState) -> str:
     if group.install_in is not None:
         words.append(f"a candidate is judged in {group.install_in:,} frames")
     words.append(f"next job in {group.due_in:,} frames")
-    if group.stretch != 1.0:
+    if group.stretch == HELD:
+        words.append("held while readings are late")
+    elif group.stretch != 1.0:
         words.append(f"schedule stretched {group.stretch:.3g} times")
     return ", ".join(words)
 

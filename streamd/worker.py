@@ -246,6 +246,7 @@ class Worker:
             if self._align.waiting:
                 continue
             self._give_way(self._pressure.idle(self._clock()))
+            self._follow_budget()
             self._idle.set()
             if self._stopping:
                 return
@@ -346,6 +347,7 @@ class Worker:
         self._watch.wait_for(batch.streams, self.engine.patience(batch.streams).tolist())
         metrics.latency.observe(time.time() - work.arrivals)
         self._count(outcome)
+        self._follow_budget()  # it may be another group that gives way, or this one did when the last run ended
         for ticket in work.tickets:
             self._let_go(ticket)
         self._outlet.inside(self.name, bool(self._inside))
@@ -356,7 +358,6 @@ class Worker:
             self._gives_way = level
             metrics.pressure.labels(self.name).set(level)
             self._budget.press(self.name, level > NOTHING)
-            self._follow_budget()
 
     def _carry_out(self, command: Command) -> str:
         self._outlet.note(self.name, command)
@@ -428,7 +429,6 @@ class Worker:
         factor = self._budget.factor(time.monotonic())
         if factor is not None:
             log.info("action=stretch factor=%.3g", factor)
-        self._follow_budget()
 
     def _follow_budget(self) -> None:
         factor = self._budget.current

@@ -22,7 +22,20 @@ from streamd.edge.budget import Budget
 from streamd.engine.align import _Lane
 from streamd.engine.engine import Engine
 from streamd.model.training import Candidate, Job, train
-from streamd.records import Batch, Configure, Freeze, Incident, Outcome, Reading, Record, Reset, Silent, Stretch, Widen
+from streamd.records import (
+    HELD,
+    Batch,
+    Configure,
+    Freeze,
+    Incident,
+    Outcome,
+    Reading,
+    Record,
+    Reset,
+    Silent,
+    Stretch,
+    Widen,
+)
 from streamd.residency import Residency
 from streamd.wire.messages import Message
 from streamd.worker import LATE_S, LOOK_S, Worker
@@ -968,8 +981,8 @@ def test_over_capacity_training_gives_way_then_outdated_forecasts_and_never_a_re
             assert bench.engine.learner.stretch == 1.0
             bench.now = 3.0
             await several(4)
-            assert bench.engine.learner.stretch == 1024.0
-            assert bench.outlet.records.count(Stretch(1024.0)) == 1
+            assert bench.engine.learner.stretch == HELD
+            assert bench.outlet.records.count(Stretch(HELD)) == 1
             assert len(forecasts()) == 8
             bench.now = 6.0
             await several(8)
@@ -988,3 +1001,33 @@ def test_over_capacity_training_gives_way_then_outdated_forecasts_and_never_a_re
     withheld = count("withheld_total", kind="forecast")
     run(body())
     assert count("withheld_total", kind="forecast") == withheld + 2
+
+
+def test_training_is_held_for_another_group_too_and_goes_on_when_that_one_can_keep_up() -> None:
+    async def body() -> None:
+        budget = Budget(1.0)
+        bench = Bench(budget=budget)
+        async with bench.running():
+            budget.press("another", True)
+            await bench.take(0, reading(0))
+            await bench.outlet.until(lambda: 0 in bench.outlet.let_go)
+            assert bench.engine.learner.stretch == HELD
+            budget.press("another", False)
+            await bench.take(1, reading(1))
+            await bench.outlet.until(lambda: 1 in bench.outlet.let_go)
+        assert bench.engine.learner.stretch == 1.0
+
+    run(body())
+
+
+def test_training_that_was_held_when_the_last_run_ended_goes_on() -> None:
+    async def body() -> None:
+        bench = Bench()
+        bench.engine.command(Stretch(HELD))
+        bench.work()
+        async with bench.running():
+            await bench.take(0, reading(0))
+            await bench.outlet.until(lambda: 0 in bench.outlet.let_go)
+        assert bench.engine.learner.stretch == 1.0
+
+    run(body())

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
+from streamd.records import HELD
+
 WINDOW_S = 10.0  # what the share is measured over, at least
 WINDOW_JOBS = 8  # that the share leaves room for in a window; with fewer the measurement is too coarse
 QUIET_S = 30.0  # under half the share for so long before the schedule is tightened again
@@ -39,7 +41,7 @@ class Budget:
         self._pressed: set[str] = set()  # groups that can't keep up
 
     def press(self, group: str, pressed: bool) -> None:
-        """While a group can't keep up nobody trains, or next to never."""
+        """While a group can't keep up nobody trains."""
         if pressed:
             self._pressed.add(group)
         else:
@@ -51,9 +53,9 @@ class Budget:
 
     @property
     def current(self) -> float:
-        """The factor in force, 1 at least."""
+        """The factor in force: 1 at least, or HELD."""
         if self._pressed:
-            return float(2.0 ** (MAX_STEPS / 2))
+            return HELD
         return float(2.0 ** (self._steps / 2))
 
     def spent(self, cpu_s: float) -> None:

@@ -17,7 +17,7 @@ from streamd.config import Training
 from streamd.engine.memory import Memory
 from streamd.model.network import Shape, Weights, distance, from_arrays, init, is_finite, to_arrays, widen
 from streamd.model.training import Candidate, Job, Optimizer, Windows, fresh_optimizer, train
-from streamd.records import Array, Report
+from streamd.records import HELD, Array, Report
 
 FULL_RATE_STREAMS = 64  # with more streams, jobs do not fall due more often than with so many
 STALE = 0.02  # a hidden state is replayed when the weights have moved so far, relative, since it was made
@@ -80,7 +80,9 @@ class Learner:
             favour: gives how far recent windows are preferred, 0..1.
         """
         settings = self._settings
-        if self.frozen or not settings.enabled or self._job is not None or frames < self.due_at or not memory.ready:
+        if self.frozen or self.stretch == HELD or not settings.enabled or self._job is not None:
+            return
+        if frames < self.due_at or not memory.ready:
             return
         recent = favour()
         rows = [memory.sample(settings.windows, self._random, recent) for _ in range(settings.steps)]

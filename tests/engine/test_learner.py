@@ -17,6 +17,7 @@ from streamd.engine.memory import HELD_BACK, Memory
 from streamd.engine.recent import Recent
 from streamd.model.network import Shape
 from streamd.model.training import Candidate, Job, train
+from streamd.records import HELD
 
 H, R, S, C = 2, 12, 3, 2
 SIZES = {"C": C, "H": H, "R": R, "S": S, "L": 1, "K": 4}
@@ -115,6 +116,15 @@ def test_a_stretched_schedule_is_as_much_slower():
     learner = make(Recorder(better))
     learner.stretch = 1.5
     assert run(learner, 17) == [(1, "begun"), (8, "better"), (16, "begun")]
+
+
+def test_nothing_begins_while_the_schedule_is_held_and_what_was_due_meanwhile_begins_at_once_afterwards():
+    learner = make(Recorder(better))
+    assert run(learner, 5) == [(1, "begun")]
+    learner.stretch = HELD
+    assert run(learner, 30, after=5) == [(6, "better")]
+    learner.stretch = 1.0
+    assert run(learner, 1, after=35) == [(36, "begun")]
 
 
 def test_a_lag_longer_than_the_interval_delays_the_next_job():

@@ -22,6 +22,7 @@ from streamd.edge.training import Client
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.records import (
+    HELD,
     Batch,
     Command,
     Effect,
@@ -283,7 +284,7 @@ class Machine:
 
     def _begin(self) -> None:
         core = self.core
-        if core.job is None and not core.frozen and core.frames >= core.due_at:
+        if core.job is None and not core.frozen and core.stretch != HELD and core.frames >= core.due_at:
             core.job = core.chain
             core.due_at = core.frames + int(EVERY * core.stretch)
             core.install_at = core.frames + int(LAG * core.stretch)

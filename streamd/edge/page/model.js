@@ -47,7 +47,7 @@ export function show(context, group = context.about.groups[0].name, stream = nul
       tile("installed", jobs.length ? `${taken} (${format.percent(taken / jobs.length)})` : "0"),
       tile("windows in memory", `${model.windows} of ${model.most_windows}`),
       tile("frames to the next job", model.enabled && !model.frozen ? Math.max(0, model.due_at - model.frames).toLocaleString("en") : "–"),
-      tile("schedule stretched", `${format.number(model.stretch, 3)} ×`),
+      tile("schedule stretched", model.stretch ? `${format.number(model.stretch, 3)} ×` : "held: readings are late"),
       tile("weights", model.weights.toLocaleString("en")));
     setText(since, jobs.length
       ? `${model.layers} layers of ${model.hidden} cells, ${model.channels} channels. The newest ${jobs.length} jobs since the daemon was started; a candidate is installed when it is no worse on windows held back.`
