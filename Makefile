@@ -116,7 +116,7 @@ $(VENV)/for-bench: EXTRAS = demo,test,bench
 $(VENV)/for-dev: EXTRAS = demo,test,dev
 
 # One stamp for each purpose, so that pip runs only when what it would install has changed.
-$(VENV)/for-%: pyproject.toml constraints.txt $(VENV)/made
+$(VENV)/for-%: pyproject.toml setup.py constraints.txt $(wildcard streamd/kernel/*.pyx) $(VENV)/made
 	@echo 'installing streamd[$(EXTRAS)] into $(VENV); the first time takes minutes' >&2
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@

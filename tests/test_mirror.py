@@ -24,7 +24,8 @@ def mirror_of(module: Path) -> str:
 
 def unmatched(root: Path) -> tuple[list[str], list[str]]:
     """Tests that are missing for a module, and tests without a module."""
-    modules = [file.relative_to(root) for file in root.glob("streamd/**/*.py") if file.name != "__init__.py"]
+    modules = [file.relative_to(root) for file in root.glob("streamd/**/*.py*") if file.suffix in (".py", ".pyx")]
+    modules = [module for module in modules if module.name != "__init__.py"]
     wanted = {mirror_of(module) for module in modules}
     tests = [file.relative_to(root) for file in root.glob("tests/**/test_*.py")]
     found = {str(test) for test in tests if test.parts[1] not in OF_THE_WHOLE} - WITHOUT_MODULE

@@ -408,7 +408,7 @@ def _size(state: State, errors: F64, slots: I64) -> F64:
     """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
     gate = state.experts.gate
     known = np.isfinite(errors) & (gate.judged[slots, 0] >= SURE)
-    size = np.minimum(np.abs(np.where(known, errors, 0.0)) / gate.usual(slots, slice(1))[:, 0], LARGEST_ERROR)
+    size = np.minimum(np.abs(np.where(known, errors, 0.0)) / gate.usual(slots, 1)[:, 0], LARGEST_ERROR)
     with np.errstate(invalid="ignore"):
         mean: F64 = np.where(known, size, 0.0).sum(axis=1) / known.sum(axis=1)
     return mean

@@ -1,0 +1,32 @@
+"""Builds `streamd/kernel/*.pyx`, the engine's inner loops; everything else about the package is in pyproject.toml."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+# A result must not depend on which instructions a processor has: no fused multiply-add, no sums in another order.
+# The last two only say that nobody looks at errno or at floating point exceptions, so that loops become vectors.
+FLAGS = ["-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+# STREAMD_CHECKED=1 builds kernels that look at every index: for tests and for finding a fault.
+CHECKED = bool(os.environ.get("STREAMD_CHECKED"))
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(f"streamd.kernel.{path.stem}", [str(path)], extra_compile_args=FLAGS)
+            for path in sorted(Path("streamd/kernel").glob("*.pyx"))
+        ],
+        build_dir="build/kernel",
+        nthreads=os.cpu_count() or 1,
+        compiler_directives={
+            "language_level": "3",
+            "boundscheck": CHECKED,
+            "wraparound": False,
+            "initializedcheck": False,
+            "cdivision": True,
+            "embedsignature": True,
+        },
+    )
+)

@@ -1,0 +1,210 @@
+"""Weights of experts from their past errors, and how they are learnt; see `streamd.engine.mix`."""
+
+from libc.float cimport DBL_MAX
+from libc.math cimport expf, fabs
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+
+
+cdef inline float limited(double error, float largest) noexcept nogil:
+    return largest if error > largest else -largest if error < -largest else <float>error
+
+
+def learn(
+    const int64_t[::1] slots, const double[:, :, :, :] errors, const double[:, :, :] mixed,
+    const float[:, ::1] lasting, const float[:, ::1] fading, float most,
+    float[:, :, :, ::1] loss, float[:, :, :, ::1] regret, float[:, :, :, ::1] square, float[:, :, :, ::1] largest,
+    float[:, :, ::1] judged,
+):
+    """Judge forecasts whose values have come.
+
+    errors: [B, E, H, C]; mixed: [B, H, C]; neither counts beyond `most`, nor where it is not finite.
+    lasting, fading: [B, H], what is kept of the past by `loss`, and by the others.
+    """
+    cdef Py_ssize_t b, e, h, c, E = errors.shape[1], H = errors.shape[2], C = errors.shape[3]
+    cdef int64_t s
+    cdef double off
+    cdef float error, ours, saved, square_saved, kept
+    cdef bint complete
+    with nogil:
+        for b in range(slots.shape[0]):
+            s = slots[b]
+            for h in range(H):
+                for c in range(C):
+                    if not fabs(mixed[b, h, c]) <= DBL_MAX:
+                        continue
+                    ours = limited(mixed[b, h, c], most)
+                    complete = True
+                    for e in range(E):
+                        off = errors[b, e, h, c]
+                        if not fabs(off) <= DBL_MAX:
+                            complete = False
+                            continue
+                        error = limited(off, most)
+                        saved = <float>2.0 * ours * (ours - error)
+                        square_saved = saved * saved
+                        loss[s, e, h, c] = lasting[b, h] * loss[s, e, h, c] + error * error
+                        regret[s, e, h, c] = fading[b, h] * regret[s, e, h, c] + saved
+                        square[s, e, h, c] = fading[b, h] * square[s, e, h, c] + square_saved
+                        kept = fading[b, h] * largest[s, e, h, c]
+                        largest[s, e, h, c] = kept if kept > square_saved else square_saved
+                    if complete:
+                        judged[s, h, c] += <float>1.0
+
+
+cdef void shared(float* share, Py_ssize_t E, Py_ssize_t N) noexcept nogil:
+    """Make each of the N columns of share, [E, N], add to one."""
+    cdef Py_ssize_t e, i
+    cdef float total
+    for i in range(N):
+        total = 0.0
+        for e in range(E):
+            total += share[e * N + i]
+        for e in range(E):
+            share[e * N + i] /= total
+
+
+cdef void agree(float* share, float how_far, Py_ssize_t E, Py_ssize_t H, Py_ssize_t C) noexcept nogil:
+    """Draw share, [E, H, C], towards its mean over H."""
+    cdef Py_ssize_t e, h, c
+    cdef float mean
+    for e in range(E):
+        for c in range(C):
+            mean = 0.0
+            for h in range(H):
+                mean += share[(e * H + h) * C + c]
+            mean /= <float>H
+            for h in range(H):
+                share[(e * H + h) * C + c] += how_far * (mean - share[(e * H + h) * C + c])
+
+
+def weights(
+    const int64_t[::1] slots, const float[::1] at_first, float young_frames, float least, float alike, float agreed,
+    const float[:, :, :, ::1] loss, const float[:, :, :, ::1] regret, const float[:, :, :, ::1] square,
+    const float[:, :, :, ::1] largest, const float[:, :, ::1] judged,
+    double[:, :, :, ::1] out,
+):
+    """What each expert counts: into out, [B, E, H, C]."""
+    cdef Py_ssize_t b, e, i, E = loss.shape[1], H = loss.shape[2], C = loss.shape[3]
+    cdef Py_ssize_t N = H * C
+    cdef int64_t s
+    cdef float smallest, ratio, cube, total, rate, young
+    cdef double whole
+    cdef const float* lost
+    cdef const float* gained
+    cdef const float* squares
+    cdef const float* largests
+    cdef double* weight
+    cdef float* steady = <float*>malloc(2 * E * N * sizeof(float))
+    cdef float* quick = steady + E * N
+    if steady == NULL:
+        raise MemoryError("no room for the weights of a stream")
+    with nogil:
+        for b in range(slots.shape[0]):
+            s = slots[b]
+            lost, gained = &loss[s, 0, 0, 0], &regret[s, 0, 0, 0]
+            squares, largests, weight = &square[s, 0, 0, 0], &largest[s, 0, 0, 0], &out[b, 0, 0, 0]
+            for i in range(E * N):
+                steady[i] = lost[i] + least
+            shared(steady, E, N)
+            agree(steady, alike, E, H, C)
+            for i in range(N):
+                smallest = steady[i]
+                for e in range(1, E):
+                    smallest = steady[e * N + i] if steady[e * N + i] < smallest else smallest
+                for e in range(E):
+                    ratio = smallest / steady[e * N + i]
+                    cube = ratio * ratio * ratio
+                    steady[e * N + i] = (cube * cube) * (cube * cube)
+            shared(steady, E, N)
+            for i in range(N):
+                total = 0.0
+                for e in range(E):
+                    rate = largests[e * N + i] + squares[e * N + i]
+                    quick[e * N + i] = gained[e * N + i] / rate if rate > 0 and gained[e * N + i] > 0 else <float>0.0
+                    total += quick[e * N + i]
+                for e in range(E):  # where the mix is better than all, any weights will do
+                    quick[e * N + i] = quick[e * N + i] / total if total > 0 else steady[e * N + i]
+            agree(quick, agreed, E, H, C)
+            for i in range(N):
+                young = expf((&judged[s, 0, 0])[i] / -young_frames)
+                whole = 0.0
+                for e in range(E):
+                    weight[e * N + i] = (quick[e * N + i] + steady[e * N + i]) * <float>0.5 * (<float>1.0 - young) \
+                        + young * at_first[e]
+                    whole += weight[e * N + i]
+                for e in range(E):
+                    weight[e * N + i] /= whole
+    free(steady)
+
+
+def judge_corrections(
+    const int64_t[::1] slots, const double[:, :, :] corrections, const double[:, :, :] errors,
+    const float[::1] lasting, const float[::1] keep, float most, float most_judged, double least,
+    float[:, :, ::1] gain, float[:, :, ::1] noise, float[:, :, ::1] power, float[:, :, ::1] square,
+    float[:, :, ::1] judged,
+):
+    """Judge corrections of the mix, [B, H, C], by its errors, [B, H, C]; only where both are finite.
+
+    lasting, keep: [B], what is kept of the past by gain, noise and power, and by square and judged.
+    """
+    cdef Py_ssize_t b, h, c
+    cdef int64_t s
+    cdef float correction, error, far, saved
+    with nogil:
+        for b in range(slots.shape[0]):
+            s = slots[b]
+            for h in range(errors.shape[1]):
+                for c in range(errors.shape[2]):
+                    if not (fabs(errors[b, h, c]) <= DBL_MAX and fabs(corrections[b, h, c]) <= DBL_MAX):
+                        continue
+                    correction, error = limited(corrections[b, h, c], most), limited(errors[b, h, c], most)
+                    far = most
+                    if judged[s, h, c] > 0.0:
+                        far = <float>(most_judged * usual_error(square[s, h, c], judged[s, h, c], least))
+                    saved = correction * limited(error, far)
+                    gain[s, h, c] = lasting[b] * gain[s, h, c] + saved
+                    noise[s, h, c] = lasting[b] * noise[s, h, c] + saved * saved
+                    power[s, h, c] = lasting[b] * power[s, h, c] + correction * correction
+                    square[s, h, c] = keep[b] * square[s, h, c] + error * error
+                    judged[s, h, c] = keep[b] * judged[s, h, c] + <float>1.0
+
+
+cdef extern from "<math.h>" nogil:
+    double sqrt(double)
+    float sqrtf(float)
+
+
+cdef inline double usual_error(float square, float judged, double least) noexcept nogil:
+    cdef double mean
+    if not judged > 0:
+        return 1.0
+    mean = <double>square / judged
+    return sqrt(mean if mean > least else least)
+
+
+def usual(const int64_t[::1] slots, double least, const float[:, :, ::1] square, const float[:, :, ::1] judged,
+          double[:, :, ::1] out):
+    """Root mean square errors into out, [B, K, C], of the first K horizons."""
+    cdef Py_ssize_t b, h, c
+    with nogil:
+        for b in range(slots.shape[0]):
+            for h in range(out.shape[1]):
+                for c in range(out.shape[2]):
+                    out[b, h, c] = usual_error(square[slots[b], h, c], judged[slots[b], h, c], least)
+
+
+def share(const int64_t[::1] slots, float doubt, float overlap, const float[:, :, ::1] gain,
+          const float[:, :, ::1] noise, const float[:, :, ::1] power, double[:, :, ::1] out):
+    """How far corrections are followed: into out, [B, H, C]."""
+    cdef Py_ssize_t b, h, c
+    cdef int64_t s
+    cdef float sure
+    with nogil:
+        for b in range(slots.shape[0]):
+            s = slots[b]
+            for h in range(out.shape[1]):
+                for c in range(out.shape[2]):
+                    sure = gain[s, h, c] - doubt * sqrtf(noise[s, h, c] * (<float>1.0 + overlap * <float>h))
+                    sure = sure / power[s, h, c] if sure > 0 and power[s, h, c] > 0 else <float>0.0
+                    out[b, h, c] = sure if sure < 1 else <float>1.0
