@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamd.kernel import periods as kernel
 from streamd.records import F64
 
 SPAN = 512  # frames that a period is looked for in
@@ -34,10 +35,11 @@ def find(past: F64) -> list[float]:
     count = len(past)
     longest = int(count / CYCLES)
     correlation = _autocorrelation(past, longest + 2)
-    periods = [_period(correlation[:, channel], longest) for channel in range(past.shape[1])]
+    periods = np.empty(past.shape[1])
+    kernel.peaks(np.ascontiguousarray(correlation.T), longest, SHORTEST, HIGH, NEARLY, periods)
     return [
         _sharpened(past[:, channel], period) if period > 0 and longest < 2 * period else period
-        for channel, period in enumerate(periods)
+        for channel, period in enumerate(periods.tolist())
     ]
 
 
@@ -100,29 +102,6 @@ def _autocorrelation(past: F64, lags: int) -> F64:
         return np.nan_to_num(np.where(mean[0] > 0, mean / mean[0], 0.0))
 
 
-def _period(correlation: F64, longest: int) -> float:
-    """The lag of the first high peak, between whole lags by a parabola; sharpened by the peaks at its multiples."""
-    inner = correlation[1:-1]
-    peaks = 1 + np.flatnonzero((inner > correlation[:-2]) & (inner >= correlation[2:]) & (inner > HIGH))
-    lowest = np.minimum.accumulate(correlation)
-    peaks = peaks[(peaks >= SHORTEST) & (peaks <= longest) & (correlation[peaks] - lowest[peaks] > HIGH)]
-    if not len(peaks):
-        return 0.0
-    first = peaks[correlation[peaks] >= NEARLY * correlation[peaks].max()][0]
-    period = _vertex(correlation, first)
-    multiple = 2
-    while multiple * period <= longest:
-        near = round(multiple * period)
-        reach = max(int(period / 4), 1)
-        window = np.arange(max(near - reach, 1), min(near + reach, len(correlation) - 2) + 1)
-        best = window[np.argmax(correlation[window])]
-        if correlation[best] < HIGH:
-            break
-        period = _vertex(correlation, best) / multiple
-        multiple *= 2
-    return period
-
-
 def _sharpened(past: F64, period: float) -> float:
     """The period near this one that has the most power, with its harmonics, in the past [N].
 
@@ -131,9 +110,8 @@ def _sharpened(past: F64, period: float) -> float:
     """
     count = len(past)
     near, step = np.linspace(period * (1.0 - NEIGHBOURHOOD), period * (1.0 + NEIGHBOURHOOD), 25, retstep=True)
-    turns = (np.arange(count) / near[:, None])[None] * np.arange(1, HARMONICS + 1)[:, None, None]
-    amplitudes = np.exp(-2j * np.pi * turns) @ (_centred(past[:, None])[:, 0] * np.hanning(count))
-    power = (np.abs(amplitudes) ** 2).sum(axis=0)
+    power = np.empty_like(near)
+    kernel.powers(_centred(past[:, None])[:, 0] * np.hanning(count), near, HARMONICS, power)
     best = int(power[1:-1].argmax()) + 1
     return float(near[0] + step * _vertex(power, best))
 
