@@ -17,13 +17,13 @@ DESTDIR :=
 TORCH_INDEX :=
 HERE = $(DESTDIR)$(PREFIX)
 
-.PHONY: help install install-files uninstall demo test test-env check bench load bench-forecast bench-anomaly bench-streams bench-experts bench-page pictures soak simulate clean
+.PHONY: help install install-files uninstall demo test test-env check bench load bench-forecast bench-anomaly bench-streams bench-experts bench-page pictures soak simulate clean compiler
 .DELETE_ON_ERROR:
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
-install: install-files  ## the program into PREFIX=/opt/streamd, a unit for systemd, a config; TORCH_INDEX=... on x86
+install: install-files compiler  ## the program into PREFIX=/opt/streamd, a unit for systemd, a config; TORCH_INDEX=... on x86
 	@test -n '$(PYTHON)' || { echo 'make: needs Python 3.11 or newer: apt-get install python3, or say PYTHON=...' >&2; exit 1; }
 	@test ! -e '$(HERE)' -o -f '$(HERE)/pyvenv.cfg' || { echo 'make: $(HERE) is there and not ours; say PREFIX=...' >&2; exit 1; }
 	$(PYTHON) -m venv '$(HERE)'
@@ -52,21 +52,26 @@ demo: $(VENV)/for-demo  ## everything at once, on an embedded broker, with the p
 test: test-env  ## the tests; ARGS='-k word -x' goes to pytest
 	@$(BIN)/python -m pytest $(ARGS)
 
+# Fetches Debian packages, $(1), for programs that are missing, or says which and $(2) without them.
+define fetch
+	sudo=; test "$$(id -u)" = 0 || sudo='sudo -n'; \
+	if ! command -v apt-get >/dev/null || ! $$sudo true 2>/dev/null; then \
+		echo "make: can't install$(1): needs apt-get, and root or sudo without a password; $(2)" >&2; \
+		exit 0; \
+	fi; \
+	echo "installing$(1)" >&2; \
+	$$sudo apt-get update -qq >&2 || echo 'make: apt-get update failed; trying with the lists there are' >&2; \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(1) >/dev/null \
+		|| echo "make: can't install$(1); $(2)" >&2
+endef
+
 test-env: $(VENV)/for-test  # what the tests need: the environment and, from apt, the servers
 	@missing=; \
 	for pair in mosquitto:mosquitto promtool:prometheus openssl:openssl systemd-analyze:systemd chromium:chromium; do \
 		command -v "$${pair%:*}" >/dev/null || missing="$$missing $${pair#*:}"; \
 	done; \
 	test -n "$$missing" || exit 0; \
-	sudo=; test "$$(id -u)" = 0 || sudo='sudo -n'; \
-	if ! command -v apt-get >/dev/null || ! $$sudo true 2>/dev/null; then \
-		echo "make: can't install$$missing: needs apt-get, and root or sudo without a password; tests that use them will fail" >&2; \
-		exit 0; \
-	fi; \
-	echo "installing$$missing" >&2; \
-	$$sudo apt-get update -qq >&2 || echo 'make: apt-get update failed; trying with the lists there are' >&2; \
-	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $$missing >/dev/null \
-		|| echo "make: can't install$$missing; tests that use them will fail" >&2
+	$(call fetch,$$missing,tests that use them will fail)
 
 check: $(VENV)/for-dev  ## format, lint, types and layers
 	@$(BIN)/ruff format --quiet --check --diff .
@@ -109,6 +114,7 @@ soak: test-env  ## kill the daemon KILLS=1000 times at every moment, SEED=1; UNT
 clean:  ## remove the environment and what tools left behind
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	@find streamd tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -f streamd/kernel/*.so
 
 $(VENV)/for-demo: EXTRAS = demo
 $(VENV)/for-test: EXTRAS = demo,test
@@ -121,8 +127,16 @@ $(VENV)/for-%: pyproject.toml setup.py constraints.txt $(wildcard streamd/kernel
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-input -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
+# The kernels are C once Cython has read them: what is needed to compile them, from apt where it is missing.
+compiler:
+	@missing=; command -v cc >/dev/null || missing=' gcc libc6-dev'; \
+	$(PYTHON) -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_path("include"), "Python.h").exists())' \
+		|| missing="$$missing python3-dev"; \
+	test -n "$$missing" || exit 0; \
+	$(call fetch,$$missing,the kernels can not be compiled)
+
 # The stamp comes last: an environment that was cut short in the making is made anew.
-$(VENV)/made:
+$(VENV)/made: | compiler
 	@test -n '$(PYTHON)' || { echo 'make: needs Python 3.11 or newer: apt-get install python3.11, or say PYTHON=...' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		$(PYTHON) -c 'import sys; print("make: needs venv: apt-get install python%d.%d-venv" % sys.version_info[:2])' >&2; exit 1; }

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamd.kernel import network as kernel
 from streamd.records import F32, F64
 
 LIMIT = 8.0  # in spreads
 PLANES = ("level", "change", "seen", "error", "ahead")  # what each channel brings to the network
 CLOCK = 5  # time features: time since the last frame, and the phase in the day and in the week
 DAY_S, WEEK_S = 86_400.0, 604_800.0
+TURNS_S = np.array([DAY_S, WEEK_S])
 
 
 def bounded(values: F64 | F32) -> F32:
@@ -22,13 +24,6 @@ def bounded(values: F64 | F32) -> F32:
     limited: F32 = np.minimum(np.maximum(values, -LIMIT), LIMIT).astype(np.float32)
     limited[np.isnan(limited)] = 0.0
     return limited
-
-
-def clock(times: F64, steps: F64) -> F32:
-    """Time features [B, CLOCK] from times (s since the epoch, UTC) and the time since the last frame in usual steps."""
-    day, week = times * (2 * np.pi / DAY_S), times * (2 * np.pi / WEEK_S)
-    late = np.minimum(np.maximum(np.log2(np.maximum(steps, 2.0**-LIMIT)), -LIMIT), LIMIT)
-    return np.stack([late, np.sin(day), np.cos(day), np.sin(week), np.cos(week)], axis=-1).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +37,42 @@ class Inputs:
     ahead: F32  # [B, C] where the mix sees the channel at the horizon's end, in usual changes
     clock: F32  # [B, CLOCK]
 
+    @classmethod
+    def split(cls, x: F32) -> Inputs:
+        """The planes of one array [B, inputs]; not copies."""
+        C = (x.shape[1] - CLOCK) // len(PLANES)
+        level, change, seen, error, ahead = (x[:, at : at + C] for at in range(0, len(PLANES) * C, C))
+        return cls(level, change, seen, error, ahead, x[:, len(PLANES) * C :])
+
     def compose(self) -> F32:
         """As one array [B, inputs]."""
         return compose(self.level, self.change, self.seen, self.error, self.ahead, self.clock)
+
+
+def observe(
+    values: F64,
+    before: F64,
+    level: F64,
+    spread: F64,
+    usual: F64,
+    errors: F64,
+    mixed: F64,
+    times: F64,
+    steps: F64,
+) -> F32:
+    """What the network sees of frames, [B, inputs]: everything within LIMIT, 0 for what is not a number.
+
+    Args:
+        values, before, level, spread: [B, C] the frames, the last values before them, and what is usual.
+        usual: [B, H, C] usual changes.
+        errors: [B, H, C] of the mix, in its usual errors; NaN where not judged.
+        mixed: [B, H, C] the mix now, offsets from the last values.
+        times: [B] s since the epoch.
+        steps: [B] time since the last frame, in usual steps.
+    """
+    x = np.empty((len(values), len(PLANES) * values.shape[1] + CLOCK), np.float32)
+    kernel.observe(values, before, level, spread, usual, errors, mixed, times, steps, LIMIT, TURNS_S, x)
+    return x
 
 
 def compose(*planes: F32) -> F32:

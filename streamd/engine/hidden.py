@@ -9,6 +9,7 @@ import numpy as np
 
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows, column
+from streamd.kernel import network as kernel
 from streamd.model.network import Shape, Weights, step
 from streamd.records import F32, I64
 
@@ -69,8 +70,7 @@ def repair(h: F32, c: F32) -> int:
     >>> repair(h, c), c[0].tolist()
     (1, [[0.0, 1.0]])
     """
-    # a maximum is NaN if anything is, and a comparison with NaN is false
-    if np.abs(c).max(initial=0.0) <= CELL_LIMIT and np.abs(h).max(initial=0.0) <= 1.0:
+    if kernel.sound(h, c, CELL_LIMIT):
         return 0
     bad = ~((np.abs(c) <= CELL_LIMIT) & (np.abs(h) <= 1.0)).all(axis=(1, 2))
     c[bad] = np.clip(np.where(np.isfinite(c[bad]), c[bad], 0.0), -CELL_LIMIT, CELL_LIMIT)

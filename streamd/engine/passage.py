@@ -307,25 +307,23 @@ def _correct(state: State, frames: Frames, errors: F64, mixed: F64) -> tuple[F32
         mixed: [B, H, C] the mix now, offsets from the last values.
     """
     slots, n, usual = frames.slots, frames.n, frames.usual
-    seen = np.empty((len(slots), 4, usual.shape[2]))
-    seen[:, 0] = (frames.values - frames.level) / frames.spread
-    seen[:, 1] = (frames.values - frames.before) / usual[:, 0]
-    seen[:, 2] = errors[:, 0]
-    seen[:, 3] = mixed[:, -1] / usual[:, -1]
-    bounded = features.bounded(seen)
-    inputs = features.Inputs(
-        level=bounded[:, 0],
-        change=bounded[:, 1],
-        seen=np.isfinite(frames.values).astype(np.float32),
-        error=bounded[:, 2],
-        ahead=bounded[:, 3],
-        clock=features.clock(frames.times, frames.steps),
+    x = features.observe(
+        frames.values,
+        frames.before,
+        frames.level,
+        frames.spread,
+        usual,
+        errors,
+        mixed,
+        frames.times,
+        frames.steps,
     )
+    inputs = features.Inputs.split(x)
     learner, hidden = state.learner, state.hidden
     repaired = hidden.refresh(slots, n, state.recent, learner.weights, learner.shape, learner.generation)
     h, c = hidden.h[slots], hidden.c[slots]
     state.recent.mark(slots, n, h, c)
-    correction, h, c = network.step(learner.weights, learner.shape, inputs.compose(), h, c)
+    correction, h, c = network.step(learner.weights, learner.shape, x, h, c)
     repaired += repair(h, c)
     hidden.h[slots], hidden.c[slots] = h, c
     residual = np.minimum(np.maximum(errors, -features.LIMIT), features.LIMIT)  # NaN where not judged

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from streamd.kernel import network as kernel
 from streamd.records import F32
 
 Weights: TypeAlias = dict[str, Tensor]  # never changed in place once the network is in use
@@ -114,27 +115,15 @@ def step(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F
 
 def _step_of_few(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F32, F32]:
     """The same for so few streams that calling torch takes longer than the arithmetic does."""
-    arrays = {name: tensor.numpy() for name, tensor in weights.items()}
-    K = shape.hidden
-    half = np.full(4 * K, 0.5, np.float32)  # sigmoid(z) is 0.5 + 0.5 tanh(z / 2), so that one tanh serves all gates
-    half[2 * K : 3 * K] = 1.0
     h_new, c_new = np.empty_like(h), np.empty_like(c)
     below = x
     for layer in range(shape.layers):
-        gates = below @ arrays[f"w_ih_{layer}"].T
-        gates += h[:, layer] @ arrays[f"w_hh_{layer}"].T
-        gates += arrays[f"b_{layer}"]
-        gates *= half
-        np.tanh(gates, out=gates)
-        gates *= half
-        gates += np.float32(1.0) - half
-        i, f, g, o = gates[:, :K], gates[:, K : 2 * K], gates[:, 2 * K : 3 * K], gates[:, 3 * K :]
-        cell = f * c[:, layer] + i * g
-        below = o * np.tanh(cell)
-        h_new[:, layer], c_new[:, layer] = below, cell
-    out = (below @ arrays["w_head"].T + arrays["b_head"]).reshape(len(x), shape.horizon, shape.channels)
-    planes = x[:, None, : shape.planes * shape.channels].reshape(len(x), 1, shape.planes, shape.channels)
-    out += (planes * arrays["w_skip"]).sum(axis=2)
+        gates = below @ weights[f"w_ih_{layer}"].numpy().T
+        gates += h[:, layer] @ weights[f"w_hh_{layer}"].numpy().T
+        kernel.cells(gates, weights[f"b_{layer}"].numpy(), c[:, layer], h_new[:, layer], c_new[:, layer])
+        below = h_new[:, layer]
+    out = (below @ weights["w_head"].numpy().T).reshape(len(x), shape.horizon, shape.channels)
+    kernel.skip(x, weights["w_skip"].numpy(), weights["b_head"].numpy(), out)
     return out, h_new, c_new
 
 
