@@ -115,7 +115,7 @@ class Experts:
         self.reach.learn(slots, errors[:, SEASONAL], frames.highest - frames.lowest)
         self.backlog.add(slots, n, targets, weight, frames.haste)
 
-        rest = np.where(here, tame - season, self.lags.rest(slots, n))
+        rest = self.lags.filled(slots, n, tame - season)
         x = self.lags.observe(slots, n, rest, here.astype(np.float64), frames.usual[:, 0])
         due = regression.due(n, frames.number)
         if len(due):
