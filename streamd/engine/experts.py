@@ -110,14 +110,12 @@ class Experts:
         self.ends.learn(slots, frames.values, frames.before)
         here = np.isfinite(frames.values)
         tame = np.minimum(np.maximum(frames.values, frames.lowest), frames.highest)
-        self.seasons.advance(slots, frames.steps)
-        now = self.seasons.now(slots, frames.times, frames.interval)
+        season = self.seasons.learn(slots, n, frames.steps, frames.times, frames.interval, tame, trust)
         targets, weight = regression.weigh(errors[:, SEASONAL], self.lags.trusted(slots, n), frames.usual)
         self.reach.learn(slots, errors[:, SEASONAL], frames.highest - frames.lowest)
         self.backlog.add(slots, n, targets, weight, frames.haste)
-        self.seasons.learn(slots, n, now, frames.interval, tame, trust)
 
-        rest = np.where(here, tame - now.season, self.lags.rest(slots, n))
+        rest = self.lags.filled(slots, n, tame - season)
         x = self.lags.observe(slots, n, rest, here.astype(np.float64), frames.usual[:, 0])
         due = regression.due(n, frames.number)
         if len(due):
@@ -129,7 +127,7 @@ class Experts:
         experts = np.empty((len(slots), E, *frames.usual.shape[1:]))
         experts[:, 0] = 0.0
         # a channel that is missing is expected where its seasons have carried it meanwhile
-        resting = np.where(here, -now.season, rest - frames.last)[:, None]
+        resting = np.where(here, -season, rest - frames.last)[:, None]
         seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
         # bounded before anything is added to it: what the regressions learn is what this leaves
         seasonal = self.ends.bounded(slots, frames.last, seasonal)

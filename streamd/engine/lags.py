@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine.rows import Rows, column, pick
+from streamd.kernel import lags as kernel
 from streamd.records import F32, F64, I64
 
 LAGS = 6
@@ -19,17 +20,7 @@ FEATURES = LAGS + 1 + len(STRETCHES) + len(MEANS_FRAMES)  # the 1 is a constant,
 NEAR = LAGS + 1 + 5  # the first of them: those of the last 27 frames
 LARGE = 10.0  # usual steps: a frame whose nearest lags are further off counts less; the others may well be, on a slope
 _LIMIT = float(np.finfo(np.float32).max)
-
-
-def _stretches() -> F64:
-    """Matrix [stretches, BACK] that takes the last values, newest first, to means over stretches of them."""
-    matrix = np.zeros((len(STRETCHES), BACK))
-    for row, (start, end) in enumerate(STRETCHES):
-        matrix[row, start:end] = 1.0 / (end - start)
-    return matrix
-
-
-_STRETCHES = _stretches()
+_EDGES = np.array([LAGS, *(end for _, end in STRETCHES)])  # a stretch begins where the one before it ends
 
 
 class Lags(Rows):
@@ -48,37 +39,23 @@ class Lags(Rows):
             weight: [B, C] 0..1, how far the frame may be learned from.
             usual: [B, C] usual change over one step, for the constant and for what is large.
         """
-        fresh = np.isnan(self.means[slots, 0])
-        if fresh.any():  # as if it had always been like this
-            row, channel = np.nonzero(fresh)
-            self.ring[slots[row], :, channel] = rest[fresh][:, None]
-        self.ring[slots, n % BACK] = rest
-        past = pick(self.ring, slots[:, None], (n[:, None] - np.arange(BACK)) % BACK)  # newest first
-        means = np.where(fresh[:, None], rest[:, None], self.means[slots])
-        rate = np.maximum(1.0 / (n[:, None] + 1.0), 1.0 / MEANS_FRAMES)
-        means += rate[..., None] * (rest[:, None] - means)
-        self.means[slots] = np.where((fresh & (weight == 0.0))[:, None], np.nan, means)
-        x = np.zeros((len(slots), FEATURES, self.sizes["C"]))  # what memory held may be no number
-        end = LAGS + 1 + len(STRETCHES)
-        x[:, :LAGS] = past[:, 1 : LAGS + 1]
-        x[:, LAGS + 1 : end] = np.matmul(_STRETCHES, past)
-        x[:, end:] = means
-        x -= rest[:, None]
-        x[:, LAGS] = usual
-        large = np.abs(x[:, :LAGS]).max(axis=1) / (LARGE * usual)
-        features: F64 = np.minimum(np.maximum(x, -_LIMIT), _LIMIT).transpose(0, 2, 1)
-        self.features[slots, n % self.sizes["V"]] = features
-        self.trust[slots, n % self.sizes["V"]] = weight / np.maximum(large, 1.0) ** 2
-        return features
+        x = np.empty((len(slots), self.sizes["C"], FEATURES))
+        made_of = (_EDGES, MEANS_FRAMES, LARGE, _LIMIT)
+        kept = (self.ring, self.means, self.features, self.trust)
+        kernel.observe(slots, n, rest, weight, usual, *made_of, *kept, x)
+        return x
 
-    def rest(self, slots: I64, n: I64) -> F64:
-        """The last value without its seasons, [B, C], as of the frames before frames n; 0 where there was none."""
-        before: F64 = self.ring[slots, (n - 1) % BACK]
-        return before
+    def filled(self, slots: I64, n: I64, rest: F64) -> F64:
+        """Values without their seasons, [B, C]; for NaN the last one before frames n, 0 if there was none."""
+        filled = np.empty(rest.shape)
+        kernel.filled(slots, n, rest, self.ring, filled)
+        return filled
 
     def trusted(self, slots: I64, n: I64) -> F64:
         """How far the frames 1..H before frames n may be learned from, [B, H, C]."""
-        return pick(self.trust, slots[:, None], (n[:, None] - np.arange(1, self.sizes["H"] + 1)) % self.sizes["V"])
+        trusted = np.empty((len(slots), self.sizes["H"], self.sizes["C"]))
+        kernel.trusted(slots, n, self.trust, trusted)
+        return trusted
 
     def past(self, slots: I64, n: I64, count: int) -> F64:
         """Features of the frames before frames n, the newest first, [S, C, count, FEATURES]."""

@@ -237,10 +237,9 @@ def _learn(state: State, arrived: _Arrived, seen: _Seen) -> tuple[Frames, Bool, 
     sure = scale.steps[slots] >= SURE
     state.experts.judge(slots, errors, np.where(sure, usual, np.nan), haste)
     steady: Bool = ~np.any(np.abs(values - arrived.before) > STEADY * usual[:, 0], axis=1)
-    scale.learn(slots, values, seen.changes, trust, haste)
+    now = scale.learn(slots, values, seen.changes, trust, haste)
     state.intervals.learn(slots, n, errors[:, PUBLISHED], usual, trust, state.settings.coverages)
-    level, spread = scale.mean[slots], scale.spread(slots)
-    off = REACH * spread
+    off = REACH * now.spread
     frames = Frames(
         slots=slots,
         n=n,
@@ -250,12 +249,12 @@ def _learn(state: State, arrived: _Arrived, seen: _Seen) -> tuple[Frames, Bool, 
         steps=arrived.steps,
         values=values,
         before=arrived.before,
-        last=scale.last[slots],
-        usual=scale.step_spread(slots),
-        level=level,
-        spread=spread,
-        lowest=level - off,
-        highest=level + off,
+        last=now.last,
+        usual=now.steps,
+        level=now.level,
+        spread=now.spread,
+        lowest=now.level - off,
+        highest=now.level + off,
         trust=trust,
         haste=haste,
     )

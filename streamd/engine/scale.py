@@ -5,9 +5,12 @@ Robust to spikes (an update moves at most a few spreads), forgetting slowly. Kno
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from streamd.engine.rows import Rows, column
+from streamd.kernel import scale as kernel
 from streamd.records import F64, I64
 
 MEMORY_FRAMES = 1000.0  # forgetting: the weight of a frame falls to 1/e over so many later ones
@@ -16,6 +19,16 @@ REACH = 5.0  # a value further off than so many spreads counts as being there
 TOP_KEEP = 0.97  # of the largest change lately, per frame
 WIDEST = 10.0  # a usual change is no more than so many of the largest change lately: a unit may have changed
 TINY = 1e-12  # relative to the level: a spread below it is a constant
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """What is usual for the channels of a batch."""
+
+    level: F64  # [B, C]
+    spread: F64  # [B, C] see `Scale.spread`
+    last: F64  # [B, C] the last value seen, NaN where there was none
+    steps: F64  # [B, H, C] see `Scale.step_spread`
 
 
 class Scale(Rows):
@@ -35,12 +48,12 @@ class Scale(Rows):
 
     def step_spread(self, slots: I64) -> F64:
         """Root mean square of the change over 1..H steps, [B, H, C]; never 0; the spread until one is known."""
-        known, least = self.steps[slots] > 0, TINY * (1.0 + np.abs(self.mean[slots]))
-        spread = np.sqrt(self.square[slots]) + least
-        return np.where(known, np.sqrt(self.step_square[slots]), spread[:, None]) + least[:, None]
+        spread = np.empty((len(slots), *self.steps.shape[1:]))
+        kernel.step_spread(slots, TINY, self.mean, self.square, self.steps, self.step_square, spread)
+        return spread
 
-    def learn(self, slots: I64, values: F64, changes: F64, weight: F64, haste: F64) -> None:
-        """Take in a frame.
+    def learn(self, slots: I64, values: F64, changes: F64, weight: F64, haste: F64) -> Usual:
+        """Take in a frame; gives what is usual by then.
 
         Args:
             values: [B, C], NaN where missing.
@@ -48,31 +61,26 @@ class Scale(Rows):
             weight: [B] 0..1, how far the frame is trusted; a fresh channel learns in full.
             haste: [B] 0..1, right after a drift 1.
         """
-        memory = (MEMORY_FRAMES / (1.0 + HASTE * haste))[:, None]
-        seen, mean, square = self.seen[slots], self.mean[slots], self.square[slots]
-        here = np.isfinite(values)
-        trust = np.where(seen < 30, 1.0, weight[:, None])
-        rate = trust / np.minimum(seen + 1.0, memory)
-        reach = np.where(seen < 3, np.inf, REACH * (np.sqrt(square) + TINY * (1.0 + np.abs(mean))))
-        # a constant that begins to move has no spread to bound it by: let the first change in
-        reach = np.where(square > 0, reach, np.inf)
-        off = np.minimum(np.maximum(np.where(here, values, mean) - mean, -reach), reach)
-        self.mean[slots] = np.where(here, mean + rate * off, mean)
-        self.square[slots] = np.where(here, (1.0 - rate) * (square + rate * off * off), square)
-        self.seen[slots] = np.where(here, np.minimum(seen + trust, MEMORY_FRAMES), seen)
-        self.last[slots] = np.where(here, values, self.last[slots])
-
-        steps, step_square = self.steps[slots], self.step_square[slots]
-        judged = np.isfinite(changes)
-        trust = np.where(steps < 30, 1.0, weight[:, None, None])
-        rate = trust / np.minimum(steps + 1.0, memory[:, None])
-        bound = np.where((steps < 3) | (step_square == 0), np.inf, REACH * REACH * step_square)
-        change = np.minimum(np.where(judged, changes, 0.0) ** 2, bound)
-        moved = judged & (changes != 0.0)
-        top = np.where(moved, np.maximum(TOP_KEEP * self.top[slots], np.sqrt(change)), self.top[slots])
-        most = np.where(moved, WIDEST * WIDEST * top * top, np.inf)
-        self.step_square[slots] = np.where(
-            judged, np.minimum(step_square + rate * (change - step_square), most), step_square
+        level, spread, last = np.empty(values.shape), np.empty(values.shape), np.empty(values.shape)
+        steps = np.empty(changes.shape)
+        bounds = (MEMORY_FRAMES, HASTE, REACH, TOP_KEEP, WIDEST, TINY)
+        kernel.learn(
+            slots,
+            values,
+            changes,
+            weight,
+            haste,
+            *bounds,
+            self.seen,
+            self.mean,
+            self.square,
+            self.last,
+            self.steps,
+            self.step_square,
+            self.top,
+            level,
+            spread,
+            last,
+            steps,
         )
-        self.top[slots] = top
-        self.steps[slots] = np.where(judged, np.minimum(steps + trust, MEMORY_FRAMES), steps)
+        return Usual(level, spread, last, steps)

@@ -74,10 +74,12 @@ def test_features_and_how_far_they_are_trusted_are_at_hand_until_they_have_been_
 
 def test_the_last_value_is_at_hand_before_the_next_one_comes():
     lags = Lags(SIZES, slots=1)
-    assert lags.rest(ONE, np.array([0])).tolist() == [[0.0, 0.0]]
+    missing = np.full((1, C), np.nan)
+    assert lags.filled(ONE, np.array([0]), missing).tolist() == [[0.0, 0.0]]
     for n, rest in enumerate(series(2 * BACK + 3)):
         observe(lags, n, rest)
-        np.testing.assert_array_equal(lags.rest(ONE, np.array([n + 1]))[0], rest)
+        np.testing.assert_array_equal(lags.filled(ONE, np.array([n + 1]), missing)[0], rest)
+        assert lags.filled(ONE, np.array([n + 1]), np.array([[np.nan, 7.0]])).tolist() == [[rest[0], 7.0]]
 
 
 @pytest.mark.parametrize("spike", [10 * LARGE, 1e30, -1e100])
