@@ -1,39 +1,47 @@
 """What stops: a channel that stands still or is missing, a stream that says nothing, each against its own past.
 
 How long each channel stands still, and for how long it is missing, is counted in the stream's frames; the gaps between
-frames in seconds. What is usual follows from the lengths of the former ones; see `durations`. Knows values and gaps, no
-clock: that a stream says nothing at all, `patience` lets others notice, who have one.
+frames in seconds. What is usual follows from the lengths of the former ones, in one way for runs and gaps: where
+lengths end by chance (with any frame alike), they have a geometric tail whose mean is known to the degree that lengths
+were seen: of n lengths, 1 - (1 + t / (n * mean))^-n are shorter than t. Regular lengths have less spread than that, so
+mean and spread are told apart; what has a heavier tail is held by its longest. What is strange by its length teaches
+nothing until another has lasted as long.
+Knows values and gaps, no clock: that a stream says nothing at all, `patience` lets others notice, who have one.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from streamd.engine.durations import FEWEST, Durations
 from streamd.engine.rows import Rows, column
+from streamd.kernel import silence as kernel
 from streamd.records import F64, I64, Bool
 
-STILL, MISSING = 0, 1
 WARM_FRAMES = 50.0  # before that no channel is over the line
 BELOW = 0.99  # of the line
 GROWTH = 0.1  # of what lies beyond the line
-POWER = 8
 RESOLUTION = 0.01  # of its usual change (geometric mean): a channel that moves by less stands still ...
 SURE = 20.0  # ... once so many changes were seen; before, and where changes are steps, it takes the same value
 MEMORY = 1000.0  # changes: forgetting of the usual one
 SHORTEST_S = 1e-6  # of a line for gaps
 POOL_FACTOR = 30.0  # times the usual patience of the group, where a stream has only been heard once
 
+# Of lengths: runs, whose unit is a frame, and gaps, whose unit is the usual one.
+RARE = 1e-8  # share of the lengths beyond the line, if they end by chance alone
+FEWEST = 12.0  # units: nothing shorter is strange, however regular the lengths were ...
+FEWEST_YOUNG = 300.0  # ... and so many more by the number of lengths seen
+# Times the longest so far: 5 at first (the flat top of a rounded wave is 4.9 times as long as what leads up to it), 2
+# when thousands have been seen.
+LEAST_FACTOR, MORE_FACTOR, SETTLED = 2.0, 3.0, 3000.0
+FEW_FACTOR = 10.0  # more, by the number of lengths seen
+LENGTHS = 2000.0  # forgetting of mean and spread
+LASTS = 300.0  # times its own length is a longest one remembered (to 1/e) ...
+LASTS_UNITS = 100_000.0  # ... and so many units more
+TINY = 1e-300  # so that nothing is divided by 0
+MOST = 1e6  # lengths counted
 
-class _Now(NamedTuple):
-    """What a frame does to the runs of its channels."""
-
-    here: Bool  # [B, C] there is a value
-    moved: Bool  # [B, C] and it is another
-    run: F64  # [B, 2, C] with this frame
-    ended: Bool  # [B, 2, C] the run before has ended
+_TAIL = (RARE, FEWEST, FEWEST_YOUNG, LEAST_FACTOR, MORE_FACTOR, SETTLED, FEW_FACTOR)
+_FADING = (LENGTHS, LASTS, LASTS_UNITS, TINY, MOST)
 
 
 class Silence(Rows):
@@ -44,11 +52,11 @@ class Silence(Rows):
     change: F64 = column("C")  # mean logarithm of its changes
     run: F64 = column(2, "C")  # frames that it stands still, and is missing, so far
     accepted: Bool = column(2, "C", dtype=np.bool_)  # this run is not strange any more
-    count: F64 = column(2, "C")  # of runs: see `Durations`
+    count: F64 = column(2, "C")  # of runs seen
     mean: F64 = column(2, "C")
-    square: F64 = column(2, "C")
-    longest: F64 = column(2, "C")
-    odd: F64 = column(2, "C")
+    square: F64 = column(2, "C")  # mean of (length - mean)^2
+    longest: F64 = column(2, "C")  # usual one, slowly forgotten
+    odd: F64 = column(2, "C")  # longest strange one, slowly forgotten: another like it is usual
     gaps: F64 = column()  # the same of gaps, in s
     gap_mean: F64 = column()
     gap_square: F64 = column()
@@ -60,7 +68,7 @@ class Silence(Rows):
         """How strange it is that channels stand still, are missing, or had nothing to say until now, [B, C].
 
         1.0 is the line. Beyond it: 1 + GROWTH ln(how often the line is contained), so that a day's standstill does not
-        dwarf all else; below it a high power of the share of it that has passed, for a channel that rests half as long
+        dwarf all else; below it the 8th power of the share of it that has passed, for a channel that rests half as long
         as would be strange is not half as strange, and takes no blame.
         A gap counts for all channels alike, in the frame that ends it.
 
@@ -68,15 +76,19 @@ class Silence(Rows):
             values: [B, C], NaN where missing.
             gap: [B] s since the stream's last frame; not finite where there was none.
         """
-        now = self._now(slots, values)
-        ratio = np.where(self.accepted[slots] & ~now.ended, 0.0, now.run / self._of_runs(slots).line(1.0))
-        warm = self.frames[slots] >= WARM_FRAMES
-        ratio = np.where(warm[:, None, None], ratio, np.minimum(ratio, BELOW))
-        usual = self.gap_mean[slots]
-        more = np.maximum(np.where(np.isfinite(gap), gap, 0.0) - usual, 0.0)
-        gap_ratio = more / (self._gap_line(slots) - usual)
-        worst: F64 = np.maximum(ratio.max(axis=1), gap_ratio[:, None])
-        return np.where(worst > 1.0, 1.0 + GROWTH * np.log(np.maximum(worst, 1.0)), np.minimum(worst, 1.0) ** POWER)
+        out = np.empty(values.shape)
+        kernel.parts(
+            slots,
+            values,
+            gap,
+            *(SURE, RESOLUTION, WARM_FRAMES, BELOW, GROWTH, SHORTEST_S),
+            *_TAIL,
+            *(self.frames, self.base, self.change, self.run, self.accepted),
+            *(self.count, self.mean, self.square, self.longest),
+            *(self.gaps, self.gap_mean, self.gap_square, self.gap_longest),
+            out,
+        )
+        return out
 
     def learn(self, slots: I64, values: F64, gap: F64, trust: F64) -> None:
         """Take in a frame, after `parts`.
@@ -87,24 +99,18 @@ class Silence(Rows):
             trust: [B] 0..1, how far the frame is trusted. What was strange by its own length teaches nothing the first
                 time, whatever the trust.
         """
-        now, before, runs = self._now(slots, values), self.run[slots], self._of_runs(slots)
-        strange = (before >= runs.line(1.0)) & (self.frames[slots] >= WARM_FRAMES)[:, None, None]
-        changed = now.moved | (now.here & self.accepted[slots, STILL])
-        self._learn_change(slots, values, changed, trust)
-        self._put_runs(slots, runs.learn(before, now.ended, strange, trust[:, None, None], 1.0, 1.0))
-        self.accepted[slots] &= ~now.ended
-        self.run[slots] = now.run
-        base = self.base[slots]
-        self.base[slots] = np.where(now.moved | (now.here & np.isnan(base)), values, base)
-
-        known = np.isfinite(gap) & (gap > 0.0)
-        length = np.where(known, gap, 0.0)
-        gaps, line = self._of_gaps(slots), self._gap_line(slots)
-        # the first gaps were no measure of those that follow: an outage, or a device that was tried out
-        young = known & (gaps.count < SURE) & (gaps.odd == 0.0) & (length < gaps.mean / FEWEST)
-        gaps = gaps.begin_anew(young)
-        self._put_gaps(slots, gaps.learn(length, known, (length >= line) & ~young, trust, length, gaps.mean))
-        self.frames[slots] += 1.0
+        kernel.learn(
+            slots,
+            values,
+            gap,
+            trust,
+            *(SURE, RESOLUTION, WARM_FRAMES, MEMORY, SHORTEST_S),
+            *_TAIL,
+            *_FADING,
+            *(self.frames, self.base, self.change, self.run, self.accepted),
+            *(self.count, self.mean, self.square, self.longest, self.odd),
+            *(self.gaps, self.gap_mean, self.gap_square, self.gap_longest, self.gap_odd),
+        )
         self.silent[slots] = False
 
     def onset(self, slots: I64, strange: Bool, times: F64, interval: F64) -> F64:
@@ -114,8 +120,9 @@ class Silence(Rows):
             strange: [B, C] channels that are over the line.
             times, interval: [B] s, of these frames, which were learned from, and the streams' usual step.
         """
-        run = np.where(strange, self.run[slots].max(axis=1), 0.0).max(axis=1, initial=0.0)
-        return np.where(run > 0.0, times - (run - 1.0) * interval, np.nan)
+        onset = np.empty(len(slots))
+        kernel.onset(slots, strange, times, interval, self.run, onset)
+        return onset
 
     def lasting(self, slots: I64, interval: F64, accept_s: float) -> Bool:
         """Whether a channel has been over the line for so long that it is normal from now on, [B].
@@ -124,12 +131,11 @@ class Silence(Rows):
             interval: [B] s, the streams' usual step.
             accept_s: s after which it is.
         """
-        run = self.run[slots]  # frames, [B, 2, C]
-        if not (run * interval[:, None, None] >= accept_s).any():  # nearly always: lines cost time
-            return np.zeros(len(slots), np.bool_)
-        over = run - self._of_runs(slots).line(1.0)
-        lasting = (over * interval[:, None, None] >= accept_s) & ~self.accepted[slots]
-        return np.asarray(lasting.any(axis=(1, 2)), np.bool_)
+        lasting = np.zeros(len(slots), np.bool_)
+        if kernel.longest_run(slots, interval, self.run) >= accept_s:  # nearly never: lines cost time
+            runs = self.run, self.accepted, self.count, self.mean, self.square, self.longest
+            kernel.lasting(slots, interval, accept_s, *_TAIL, *runs, lasting)
+        return lasting
 
     def accept(self, slots: I64) -> None:
         """What stands still or is missing now is not strange any more, until it ends; from then on it would be."""
@@ -148,46 +154,8 @@ class Silence(Rows):
                 line = np.where(once, POOL_FACTOR * np.median(self._gap_line(old)), line)
         return line
 
-    def _now(self, slots: I64, values: F64) -> _Now:
-        base, run = self.base[slots], self.run[slots]
-        here = np.isfinite(values)
-        sure = self.count[slots, STILL] >= SURE
-        least = np.where(sure, RESOLUTION * np.exp(self.change[slots]), 0.0)
-        with np.errstate(invalid="ignore"):
-            moved = np.abs(values - base) > least  # not where either is missing
-        still = here & ~moved & np.isfinite(base)
-        seen_before = np.isfinite(base) | here
-        ended = np.stack([moved, here], axis=1)
-        longer = np.stack([still, ~here & seen_before], axis=1)
-        return _Now(here, moved, np.where(ended, 0.0, run + longer), ended)
-
-    def _learn_change(self, slots: I64, values: F64, changed: Bool, trust: F64) -> None:
-        count, mean = self.count[slots, STILL], self.change[slots]
-        size = np.abs(values - self.base[slots])
-        known = changed & (size > 0.0)
-        rate = np.where(count < SURE, 1.0, trust[:, None]) / np.minimum(count + 1.0, MEMORY)
-        self.change[slots] = np.where(known, mean + rate * (np.log(np.where(known, size, 1.0)) - mean), mean)
-
     def _gap_line(self, slots: I64) -> F64:
-        gaps = self._of_gaps(slots)
-        return np.maximum(gaps.line(gaps.mean), SHORTEST_S)
-
-    def _of_runs(self, slots: I64) -> Durations:
-        return Durations(self.count[slots], self.mean[slots], self.square[slots], self.longest[slots], self.odd[slots])
-
-    def _put_runs(self, slots: I64, runs: Durations) -> None:
-        self.count[slots], self.mean[slots], self.square[slots] = runs.count, runs.mean, runs.square
-        self.longest[slots], self.odd[slots] = runs.longest, runs.odd
-
-    def _of_gaps(self, slots: I64) -> Durations:
-        return Durations(
-            self.gaps[slots],
-            self.gap_mean[slots],
-            self.gap_square[slots],
-            self.gap_longest[slots],
-            self.gap_odd[slots],
-        )
-
-    def _put_gaps(self, slots: I64, gaps: Durations) -> None:
-        self.gaps[slots], self.gap_mean[slots], self.gap_square[slots] = gaps.count, gaps.mean, gaps.square
-        self.gap_longest[slots], self.gap_odd[slots] = gaps.longest, gaps.odd
+        line = np.empty(len(slots))
+        gaps = self.gaps, self.gap_mean, self.gap_square, self.gap_longest
+        kernel.gap_lines(slots, SHORTEST_S, *_TAIL, *gaps, line)
+        return line

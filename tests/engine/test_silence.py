@@ -205,7 +205,7 @@ def test_a_stream_heard_once_is_waited_for_as_its_group():
     silence = Silence({"C": 1}, slots=3)
     assert silence.patience(np.array([2])).item() == np.inf
     for n in range(100):
-        silence.learn(np.array([0]), np.array([[n]]), np.array([10.0 if n else np.inf]), np.ones(1))
+        silence.learn(np.array([0]), np.array([[float(n)]]), np.array([10.0 if n else np.inf]), np.ones(1))
     assert 1000.0 < silence.patience(np.array([2])).item() < 1e4
 
 
