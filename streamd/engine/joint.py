@@ -13,13 +13,16 @@ from typing import Final
 import numpy as np
 
 from streamd.engine.rows import Rows, column
+from streamd.kernel import joint as kernel
 from streamd.records import F64, I64, Bool
 
 MEMORY_FRAMES: Final = 30_000.0  # weight of a frame falls to 1/e over so many later ones
 FIRST_FRAMES: Final = 100  # before, a covariance says nothing
 SHRINK: Final = 0.1  # of the variances, added to them: near-duplicate channels must not make every error a wonder
-FINEST: Final = 1e-6  # of the level: no deviation is expected to be smaller
+FINEST: Final = 1e-6  # of the level: no deviation is expected to be smaller ...
+LEAST: Final = 1e-12  # ... nor than this
 LARGE: Final = 4.0  # of a size: beyond it, it grows as its logarithm
+YOUNG_FRAMES, YOUNG_EVERY, EVERY = 512, 4, 16  # frames: until when an inverse is due how often, and later
 _MOST: Final = 1e30  # of T²
 
 
@@ -45,36 +48,18 @@ class Whitener(Rows):
         Args:
             matters: [B, J, C] whether a channel's deviation counts; None: all do.
         """
-        known = np.isfinite(vectors) & (self.frames[slots] >= FIRST_FRAMES)
-        off = np.where(known, vectors - self.mean[slots], 0.0)
-        inverse = self.inverse[slots]
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            pull = np.einsum("bjcd,bjd->bjc", inverse, off)
-            own = np.diagonal(inverse, axis1=2, axis2=3)
-            blame = np.where(known & (own > 0.0), pull * pull / own, 0.0)
-            square = np.einsum("bjc,bjc->bj", off, pull)
-            if matters is not None:
-                square = square - np.where(matters, 0.0, blame).sum(axis=2)
-                blame = np.where(matters, blame, 0.0)
-            size = np.log1p(np.clip(square / np.maximum(known.sum(axis=2), 1), 0.0, _MOST))
-        size = np.where(size > LARGE, LARGE + np.log1p(np.maximum(size - LARGE, 0.0)), size)
-        return Joint(np.where(known.any(axis=2), size, 0.0), np.minimum(blame, _MOST))
+        size, blame = np.empty(vectors.shape[:2]), np.empty(vectors.shape)
+        kept = (self.frames, self.mean, self.inverse)
+        kernel.measure(slots, vectors, matters, *kept, FIRST_FRAMES, LARGE, _MOST, size, blame)
+        return Joint(size, blame)
 
     def learn(self, slots: I64, vectors: F64, outside: Bool) -> None:
-        """Take in vectors [B, J, C]; those that are outside [B, J] of what is usual only as slowly as old ones fade."""
-        known = np.isfinite(vectors)
-        outside = outside[:, :, None]
-        frames, mean, covariance = self.frames[slots], self.mean[slots], self.covariance[slots]
-        frames = np.where(known & ~outside, np.minimum(frames + 1.0, MEMORY_FRAMES), frames)
-        rate = np.where(known, 1.0 / np.where(outside, MEMORY_FRAMES, np.maximum(frames, 1.0)), 0.0)
-        off = np.where(known, vectors - mean, 0.0)
-        # a channel that is missing keeps what is known of it, with whichever other; one that came later goes along
-        # with another only as fast as that one learns: all pairs together stay a covariance
-        slower = np.minimum(rate[:, :, :, None], rate[:, :, None, :])
-        left = off * np.sqrt(1.0 - rate)
-        moved = left[:, :, :, None] * left[:, :, None, :] - covariance
-        self.frames[slots], self.mean[slots] = frames, mean + rate * off
-        self.covariance[slots] = covariance + slower * moved
+        """Take in vectors [B, J, C]; those that are outside [B, J] of what is usual only as slowly as old ones fade.
+
+        A channel that is missing keeps what is known of it, with whichever other; one that came later goes along with
+        another only as fast as that one learns: all pairs together stay a covariance.
+        """
+        kernel.learn(slots, vectors, outside, MEMORY_FRAMES, self.frames, self.mean, self.covariance)
 
     def accept(self, slots: I64, centre: F64, variance: F64) -> None:
         """Take new centres [S, J, C] as normal, and variances [S, J, C] where they are larger than what was known."""
@@ -87,21 +72,12 @@ class Whitener(Rows):
         """Bring the inverses up to date.
 
         Args:
-            level: [S, C] what the channels' values are like, for how fine they may be expected to be.
+            level: [S, C] what the channels' values are like, for how fine they may be expected to be; NaN: not known.
         """
-        covariance = self.covariance[slots]
-        C = covariance.shape[-1]
-        variance = np.diagonal(covariance, axis1=2, axis2=3)
-        finest = (FINEST * np.abs(level) + 1e-12)[:, None] ** 2
-        covariance[:, :, range(C), range(C)] = (1.0 + SHRINK) * variance + finest
-        # channels of units that differ by 10^9 would spoil each other's digits
-        scale = np.sqrt(np.diagonal(covariance, axis1=2, axis2=3))
-        outer = scale[:, :, :, None] * scale[:, :, None, :]
-        self.inverse[slots] = np.linalg.inv(covariance / outer) / outer
+        kernel.solve(slots, level, self.covariance, SHRINK, FINEST, LEAST, self.inverse)
 
 
 def due(n: I64, turn: I64) -> I64:
     """Which rows of a batch get their inverses anew with frames n [B]; often at first, then every 16 frames in turn."""
-    early = (n < 512) & (n % 4 == 0)
-    due: I64 = np.flatnonzero(early | ((n + turn) % 16 == 0))
-    return due
+    rows = np.empty(len(n), np.int64)
+    return rows[: kernel.due(n, turn, YOUNG_FRAMES, YOUNG_EVERY, EVERY, rows)]

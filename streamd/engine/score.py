@@ -153,7 +153,7 @@ class Judge:
         self.whitener.learn(slots, np.where(hushed[:, None], np.nan, vectors), strange)
         due = joint.due(frames.n, frames.turn)
         if len(due):
-            self.whitener.solve(slots[due], np.nan_to_num(self.novelty.level[slots[due]]))
+            self.whitener.solve(slots[due], self.novelty.level[slots[due]])
         size = np.where(np.any(hushed, axis=1)[:, None], 0.0, off.size)
         self.tails.learn(slots, frames.n, size, line, warming, self.common)
         self.score.seen[slots] += np.isfinite(values)
@@ -209,7 +209,7 @@ class Judge:
         off = slots[score.frames[slots] > 0.0]
         if len(off):
             self.whitener.accept(off, score.there[off], score.spread[off])
-            self.whitener.solve(off, np.nan_to_num(self.novelty.level[off]))
+            self.whitener.solve(off, self.novelty.level[off])
             score.since[off], score.frames[off] = np.nan, 0.0
 
     def onset(self, slots: I64, terms: F64) -> F64:

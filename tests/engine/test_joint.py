@@ -64,7 +64,7 @@ def test_a_deviation_that_does_not_matter_does_not_count():
     whitener = trained(coupled())
     vector = np.array([1.0, 2.0, -1.0, 9.0])
     assert size(whitener, vector) > 2.5
-    assert size(whitener, vector, np.array([[True, True, True, False]])) < 1.0
+    assert size(whitener, vector, np.array([[[True, True, True, False]]])) < 1.0
 
 
 def test_units_that_differ_by_ten_to_the_nine_change_nothing():
