@@ -144,7 +144,4 @@ class Experts:
 
     def remember(self, slots: I64, n: I64, foretold: Foretold, corrected: F64, published: F64) -> None:
         """Keep all forecasts made at frames n until their values come; offsets [B, H, C] with the network's part."""
-        made = np.empty((len(slots), len(MADE), *published.shape[1:]))
-        made[:, : E - 1] = foretold.experts[:, 1:]
-        made[:, MIXED - 1], made[:, CORRECTED - 1], made[:, PUBLISHED - 1] = foretold.mixed, corrected, published
-        self.pending.remember(slots, n, made)
+        self.pending.remember(slots, n, foretold.experts, foretold.mixed, corrected, published)
