@@ -111,18 +111,19 @@ class Experts:
         here = np.isfinite(frames.values)
         tame = np.minimum(np.maximum(frames.values, frames.lowest), frames.highest)
         season = self.seasons.learn(slots, n, frames.steps, frames.times, frames.interval, tame, trust)
-        targets, weight = regression.weigh(errors[:, SEASONAL], self.lags.trusted(slots, n), frames.usual)
-        self.reach.learn(slots, errors[:, SEASONAL], frames.highest - frames.lowest)
-        self.backlog.add(slots, n, targets, weight, frames.haste)
+        left = errors[:, SEASONAL]
+        self.reach.learn(slots, left, frames.lowest, frames.highest)
+        self.backlog.add(slots, n, left, self.lags.trusted(slots, n), frames.usual, frames.haste)
 
         rest = self.lags.filled(slots, n, tame - season)
         x = self.lags.observe(slots, n, rest, here.astype(np.float64), frames.usual[:, 0])
         due = regression.due(n, frames.number)
         if len(due):
-            block = self.backlog.take(slots[due], n[due], self.lags)
+            those = slots[due]
             for model in (self.regression, self.adaptive):
-                model.learn(slots[due], block)
-                model.solve(slots[due], frames.usual[due, 0])
+                model.learn(those, n[due], self.backlog, self.lags)
+                model.solve(those, frames.usual[due, 0])
+            self.backlog.empty(those)
 
         experts = np.empty((len(slots), E, *frames.usual.shape[1:]))
         experts[:, 0] = 0.0
@@ -133,16 +134,13 @@ class Experts:
         seasonal = self.ends.bounded(slots, frames.last, seasonal)
         experts[:, 1] = seasonal
         regressions = experts[:, 2:]
-        regressions[:, 0] = self.regression.foretell(slots, x)
-        regressions[:, 1] = self.adaptive.foretell(slots, x)
-        regressions[:] = seasonal[:, None] + self.reach.bounded(slots, regressions, frames.usual)
+        self.regression.foretell(slots, x, regressions[:, 0])
+        self.adaptive.foretell(slots, x, regressions[:, 1])
+        self.reach.forecasts(slots, regressions, seasonal, frames.usual)
         regressions[:] = self.ends.bounded(slots, frames.last, regressions)
         weights = self.mix.weights(slots)
         return Foretold(experts, weights, (weights * experts).sum(axis=1))
 
     def remember(self, slots: I64, n: I64, foretold: Foretold, corrected: F64, published: F64) -> None:
         """Keep all forecasts made at frames n until their values come; offsets [B, H, C] with the network's part."""
-        made = np.empty((len(slots), len(MADE), *published.shape[1:]))
-        made[:, : E - 1] = foretold.experts[:, 1:]
-        made[:, MIXED - 1], made[:, CORRECTED - 1], made[:, PUBLISHED - 1] = foretold.mixed, corrected, published
-        self.pending.remember(slots, n, made)
+        self.pending.remember(slots, n, foretold.experts, foretold.mixed, corrected, published)

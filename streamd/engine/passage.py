@@ -277,12 +277,8 @@ def _foretell(state: State, frames: Frames, errors: F64) -> _Made:
     offset = foretold.mixed + share * (corrected - foretold.mixed)
     state.experts.remember(slots, n, foretold, corrected, offset)
     own = state.intervals
-    error, judged = own.spread(slots), own.judged[slots]
-    state.pool.learn(error, judged, own.multiplier[slots])
-    surely = np.where(state.scale.steps[slots] >= SURE, usual, np.nan)
-    spread = state.pool.spread(error, judged, surely)
-    # where gaps come so often that no forecast that far ahead is ever judged: what persistence would be off
-    spread = np.where(np.isnan(spread) & (state.scale.steps[slots] > 0.0), usual, spread)
+    state.pool.learn(slots, own)
+    spread = state.pool.spread(slots, own, usual, state.scale.steps, SURE)
     bounds = own.bounds(slots, spread, state.settings.coverages)
     own.remember(slots, n, bounds)
     levels = offset[:, None, None] + bounds

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine.mix import EXPERTS
-from streamd.engine.rows import Rows, column, pick
+from streamd.engine.rows import Rows, column
+from streamd.kernel import pending as kernel
 from streamd.records import F32, F64, I64
 
 GAP_STEPS = 4.0  # usual steps without a frame are a gap
 MADE = (*EXPERTS[1:], "mixed", "corrected", "published")  # persistence's offset is 0
-_LIMIT = float(np.finfo(np.float32).max)
 
 
 class Pending(Rows):
@@ -30,23 +30,21 @@ class Pending(Rows):
             steps: [B] usual steps since the last frame.
             changes: [B, H, C] values less the last ones h frames ago.
         """
-        H = self.sizes["H"]
-        ahead = np.arange(H)
-        unbroken = np.where(steps > GAP_STEPS, 0, self.unbroken[slots] + 1)
-        self.unbroken[slots] = unbroken
-        made = np.arange(len(MADE))[:, None]
-        offsets = pick(self.offsets, slots[:, None, None], ((n[:, None] - 1 - ahead) % H)[:, None], made, ahead)
-        errors = np.empty((len(slots), 1 + len(MADE), H, self.sizes["C"]))
-        changes = np.where((ahead < unbroken[:, None])[:, :, None], changes, np.nan)
-        np.subtract(changes[:, None], offsets, out=errors[:, 1:])
-        errors[:, 0] = np.where(np.isnan(offsets[:, 0]), np.nan, changes)
+        errors = np.empty((len(slots), 1 + len(MADE), *self.offsets.shape[3:]))
+        kernel.errors(slots, n, steps, changes, GAP_STEPS, self.offsets, self.unbroken, errors)
         return errors
 
     def due(self, slots: I64, n: I64) -> F64:
         """What was published for frames n one step before, offsets [B, C]; NaN: nothing. Call it after `errors`."""
-        published = self.offsets[slots, (n - 1) % self.sizes["H"], MADE.index("published"), 0]
-        return np.where(self.unbroken[slots, None] > 0, published.astype(np.float64), np.nan)
+        due = np.empty((len(slots), self.sizes["C"]))
+        kernel.due(slots, n, self.offsets, self.unbroken, due)
+        return due
 
-    def remember(self, slots: I64, n: I64, offsets: F64) -> None:
-        """Keep what was made at frames n, offsets [B, MADE, H, C] in the order of MADE, until the values come."""
-        self.offsets[slots, n % self.sizes["H"]] = np.minimum(np.maximum(offsets, -_LIMIT), _LIMIT)
+    def remember(self, slots: I64, n: I64, experts: F64, mixed: F64, corrected: F64, published: F64) -> None:
+        """Keep what was made at frames n until the values come: offsets.
+
+        Args:
+            experts: [B, E, H, C] in the order of EXPERTS.
+            mixed, corrected, published: [B, H, C].
+        """
+        kernel.remember(slots, n, experts, mixed, corrected, published, self.offsets)

@@ -13,9 +13,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from streamd.engine.backlog import KEPT, Block
-from streamd.engine.lags import FEATURES, LARGE, NEAR
+from streamd.engine.backlog import KEPT, Backlog
+from streamd.engine.lags import FEATURES, NEAR, Lags
 from streamd.engine.rows import Rows, column
+from streamd.kernel import regression as kernel
 from streamd.records import F32, F64, I64
 
 RIDGE = 1.0  # in squared usual steps
@@ -26,7 +27,6 @@ KEEP_REACH = 0.999  # per frame
 MOST_CHANGES = 8.0  # usual ones, that are ever foretold: what was learned of a jump is a line through one point
 FEWEST = 3.0  # frames that have been learned from before anything is foretold
 MOST_RATIO = 3.0  # that is made up for
-_LIMIT = float(np.finfo(np.float32).max)
 
 
 class Reach(Rows):
@@ -39,25 +39,23 @@ class Reach(Rows):
     rise: F64 = column("H", "C")  # discounted maximum
     fall: F64 = column("H", "C")
 
-    def learn(self, slots: I64, errors: F64, limit: F64) -> None:
+    def learn(self, slots: I64, errors: F64, lowest: F64, highest: F64) -> None:
         """Take in what came of the last H frames.
 
         Args:
             errors: [B, H, C] values less what the seasons foretold; NaN where not known.
-            limit: [B, C] what is larger counts as so much.
+            lowest, highest: [B, C] an error that is larger than from one to the other counts as one of so much.
         """
-        known, limit = np.isfinite(errors), limit[:, None]
-        keep = np.where(known, KEEP_REACH, 1.0)
-        seen = np.minimum(np.maximum(np.where(known, errors, 0.0), -limit), limit)
-        self.rise[slots] = np.maximum(keep * self.rise[slots], seen)
-        self.fall[slots] = np.maximum(keep * self.fall[slots], -seen)
+        kernel.reach(slots, errors, lowest, highest, KEEP_REACH, self.rise, self.fall)
 
-    def bounded(self, slots: I64, change: F64, usual: F64) -> F64:
-        """Foretold changes [B, ..., H, C] within them, and within so many of the usual ones [B, H, C]."""
-        most = MOST_CHANGES * usual
-        shape = (len(slots), *(1,) * (change.ndim - 3), *usual.shape[1:])
-        rise, fall = np.minimum(self.rise[slots], most), np.minimum(self.fall[slots], most)
-        return np.minimum(np.maximum(change, -fall.reshape(shape)), rise.reshape(shape))
+    def forecasts(self, slots: I64, changes: F64, seasonal: F64, usual: F64) -> None:
+        """Make forecasts of foretold changes [B, K, H, C], in place: within reach, on top of what the seasons foretell.
+
+        Args:
+            seasonal: [B, H, C].
+            usual: [B, H, C] changes, of which no forecast is more than so many.
+        """
+        kernel.bounded(slots, usual, MOST_CHANGES, seasonal, self.rise, self.fall, changes)
 
 
 class _Ridge(Rows):
@@ -73,26 +71,15 @@ class _Ridge(Rows):
     input_weight: F64  # [slots, C] sums of the weights that went into the inputs
     product_weight: F64  # [slots, H, C] ... into the products
 
-    def learn(self, slots: I64, block: Block) -> None:
-        """Take in what frames of some streams [S] taught, as if it had been one after the other."""
-        x = block.features[..., : self.used]
-        K, H = block.targets.shape[1:3]
-        passed = (1.0 + self.haste * block.haste) * block.new
-        since = np.cumsum(passed, axis=1)
-        keep = self.keep ** since[:, -1]
-        lasting = block.new * self.keep ** (since - passed)  # [S, K]
-        weights = block.weights * lasting[:, :, None, None]
-        seen = x[:, :, :K]
-        weighed = seen * weights[:, :, 0].transpose(0, 2, 1)[..., None]
-        self.inputs[slots] = self.inputs[slots] * keep[:, None, None, None] + weighed.transpose(0, 1, 3, 2) @ seen
-        # the forecast for h steps that frame k before told of was made k + h frames before
-        made = np.zeros((len(slots), x.shape[1], H, K + H - 1))
-        frame, ahead = np.arange(K)[:, None], np.arange(H)
-        made[:, :, ahead, frame + ahead] = (block.targets * lasting[:, :, None, None]).transpose(0, 3, 1, 2)
-        products = (made @ x).transpose(0, 2, 1, 3)
-        self.products[slots] = self.products[slots] * keep[:, None, None, None] + products
-        self.input_weight[slots] = self.input_weight[slots] * keep[:, None] + weights[:, :, 0].sum(axis=1)
-        self.product_weight[slots] = self.product_weight[slots] * keep[:, None, None] + weights.sum(axis=1)
+    def learn(self, slots: I64, n: I64, backlog: Backlog, lags: Lags) -> None:
+        """Take in what streams were taught up to frames n, as if it had been one frame after the other.
+
+        Args:
+            backlog: what was taught and is not taken yet; it stays there.
+            lags: the features of the frames before.
+        """
+        taught = (backlog.count, backlog.targets, backlog.weights, backlog.haste, lags.features)
+        kernel.fold(slots, n, *taught, self.keep, self.haste, *self._sums())
 
     def solve(self, slots: I64, usual: F64) -> None:
         """Make the coefficients anew from the sums.
@@ -100,26 +87,18 @@ class _Ridge(Rows):
         Args:
             usual: [B, C] usual change over one step, which sets the ridge.
         """
-        matrix = self.inputs[slots]
-        diagonal = np.arange(self.used)
-        mean = matrix[..., diagonal, diagonal].mean(axis=-1)
-        ridge = RIDGE * usual * usual + FLOOR * mean + np.finfo(np.float64).tiny
-        matrix[..., diagonal, diagonal] += ridge[..., None]
-        found = np.linalg.solve(matrix, self.products[slots].transpose(0, 2, 3, 1))  # [B, C, D, H]
-        # the products of h steps lack the last h - 1 frames that the inputs have: make up for their weight
-        have = self.product_weight[slots].transpose(0, 2, 1)[:, :, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.minimum(self.input_weight[slots][..., None, None] / have, MOST_RATIO)
-        found *= np.where(have > FEWEST, ratio, 0.0)
-        found = np.where(np.isfinite(found), np.minimum(np.maximum(found, -_LIMIT), _LIMIT), 0.0)
-        self.slopes[slots] = found.transpose(0, 3, 1, 2)
+        kernel.solve(slots, usual, RIDGE, FLOOR, FEWEST, MOST_RATIO, *self._sums(), self.slopes)
 
-    def foretell(self, slots: I64, features: F64) -> F64:
-        """Change over 1..H steps beyond what the seasons foretell, [B, H, C], from features [B, C, FEATURES]."""
-        x = features[..., : self.used].astype(np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond all numbers is bounded later
-            change = np.einsum("bhcf,bcf->bhc", self.slopes[slots], x)
-        return np.where(np.isfinite(change), change, 0.0).astype(np.float64)
+    def foretell(self, slots: I64, features: F64, change: F64) -> None:
+        """What changes over 1..H steps beyond what the seasons foretell: into change, [B, H, C].
+
+        Args:
+            features: [B, C, FEATURES].
+        """
+        kernel.foretell(slots, features, self.slopes, change)
+
+    def _sums(self) -> tuple[F64, F64, F64, F64]:
+        return self.inputs, self.products, self.input_weight, self.product_weight
 
 
 class Regression(_Ridge):
@@ -156,18 +135,5 @@ def due(n: I64, turn: I64) -> I64:
     Args:
         turn: [B] whatever tells streams apart, so that not all of them are due at once.
     """
-    return np.flatnonzero((n + turn) % np.where(n < YOUNG_FRAMES, *SOLVE_EVERY) == 0)
-
-
-def weigh(errors: F64, weight: F64, usual: F64) -> tuple[F64, F64]:
-    """Targets and their weights [B, H, C] for `learn`.
-
-    Args:
-        errors: [B, H, C] values less what the seasons foretold; NaN where not known.
-        weight: [B, H, C] of the frames that foretold.
-        usual: [B, H, C] usual change: an error of many of them is more likely a fault than something to learn.
-    """
-    known = np.isfinite(errors)
-    targets = np.where(known, errors, 0.0)
-    far = np.maximum(np.abs(targets) / (LARGE * usual), 1.0)
-    return targets, np.where(known, weight, 0.0) / far / far
+    places = np.empty(len(n), np.int64)
+    return places[: kernel.due(n, turn, YOUNG_FRAMES, *SOLVE_EVERY, places)]

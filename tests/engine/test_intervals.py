@@ -210,36 +210,47 @@ def test_streams_of_one_batch_do_not_touch_each_other():
 # --- what the group knows ---
 
 SIZES = {"C": 1, "H": 2, "W": 2, "Q": 1}
-UNKNOWN = np.full((1, 2, 1), np.nan)
+SURE = 8.0
+
+
+def knowing(judged, spread=0.0, multiplier=1.0):
+    """One stream that has judged so many forecasts [H] (or of either horizon), and is usually so far off."""
+    own = Intervals(SIZES, slots=1)
+    own.judged[0, :, 0] = judged
+    own.error_square[:] = spread**2
+    own.multiplier[:] = multiplier
+    return own
 
 
 def settled(pool, spread, multiplier, times=1, judged=MEMORY_FRAMES):
     """Take in one stream that has judged so many forecasts."""
     for _ in range(times):
-        shape = (1, 2, 1)
-        pool.learn(np.full(shape, spread), np.full(shape, judged), np.full((1, 1, 2, 2, 1), multiplier))
+        pool.learn(ONE, knowing(judged, spread, multiplier))
+
+
+def pooled(pool, own, usual=0.0, steps=0.0):
+    """Usual errors [H], with what persistence is usually off, and how many frames that is known from."""
+    usual, steps = (np.broadcast_to(np.reshape(each, (1, -1, 1)), (1, 2, 1)).copy() for each in (usual, steps))
+    return pool.spread(ONE, own, usual, steps, SURE)[0, :, 0]
 
 
 def test_an_empty_pool_adds_nothing():
     pool = Pool(SIZES, slots=1)
     assert (pool.begin() == 1.0).all()
-    own = np.array([[[np.nan], [3.0]]])
-    np.testing.assert_array_equal(pool.spread(own, np.array([[[0.0], [5.0]]]), UNKNOWN), own)
+    np.testing.assert_array_equal(pooled(pool, knowing([0.0, 5.0], 3.0)), [np.nan, 3.0])
 
 
 def test_a_new_stream_begins_with_what_the_group_has_learned():
     pool = Pool(SIZES, slots=1)
     settled(pool, 4.0, 1.5, times=50)
     np.testing.assert_allclose(pool.begin(), 1.5)
-    np.testing.assert_allclose(pool.spread(UNKNOWN, np.zeros((1, 2, 1)), UNKNOWN), 4.0)
+    np.testing.assert_allclose(pooled(pool, knowing(0.0)), 4.0)
 
 
 def test_a_stream_that_knows_itself_owes_the_group_nothing_and_one_in_between_something():
     pool = Pool(SIZES, slots=1)
     settled(pool, 4.0, 1.5, times=50)
-    own = np.full((1, 2, 1), 1.0)
-    degrees = [np.full((1, 2, 1), judged) for judged in (1.0, 5.0, 15.0, MEMORY_FRAMES)]
-    spreads = [pool.spread(own, judged, UNKNOWN)[0, 0, 0] for judged in degrees]
+    spreads = [pooled(pool, knowing(judged, 1.0))[0] for judged in (1.0, 5.0, 15.0, MEMORY_FRAMES)]
     assert spreads[-1] == 1.0
     assert 4.0 > spreads[0] > spreads[1] > spreads[2] > 1.0
 
@@ -268,9 +279,13 @@ def test_no_new_stream_begins_with_multipliers_that_it_would_take_thousands_of_f
 def test_what_the_group_knows_counts_as_no_more_than_ten_times_what_a_stream_sees_of_itself():
     pool = Pool(SIZES, slots=1)
     settled(pool, 1e90, 1.0, times=50)  # somebody who sends garbage
-    usual = np.array([[[2.0], [np.nan]]])
-    spread = pool.spread(UNKNOWN, np.zeros((1, 2, 1)), usual)
-    np.testing.assert_allclose(spread[0, :, 0], [20.0, 1e90])
+    spread = pooled(pool, knowing(0.0), usual=2.0, steps=[SURE, SURE - 1.0])
+    np.testing.assert_allclose(spread, [20.0, 1e90])
+
+
+def test_where_neither_stream_nor_group_knows_any_error_it_is_persistences_if_that_is_known():
+    spread = pooled(Pool(SIZES, slots=1), knowing(0.0), usual=2.0, steps=[1.0, 0.0])
+    np.testing.assert_array_equal(spread, [2.0, np.nan])
 
 
 def test_the_bounds_that_are_due_are_those_of_the_frame_before():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streamd.engine.mix import E
 from streamd.engine.pending import GAP_STEPS, MADE, Pending
 
 H, C, M = 4, 2, len(MADE)
@@ -18,12 +19,19 @@ def said(n):
     return 1000.0 * n + 100.0 * (who + 1) + 10.0 * (h + 1) + channel
 
 
+def remember(pending, slots, n, offsets):
+    """Keep offsets [B, M, H, C], as if the experts had made them."""
+    experts = np.concatenate([np.zeros_like(offsets[:, :1]), offsets[:, : E - 1]], axis=1)
+    others = (np.ascontiguousarray(offsets[:, place]) for place in range(E - 1, M))
+    pending.remember(slots, n, experts, *others)
+
+
 def frame(pending, n, slots=ONE, steps=1.0, changes=None):
     """Errors [1 + M, H, C] at frame n, whose own offsets are remembered then."""
     changes = np.zeros((len(slots), H, C)) if changes is None else changes
     at = np.full(len(slots), n)
     errors = pending.errors(slots, at, np.full(len(slots), steps), changes)
-    pending.remember(slots, at, np.stack([said(n)] * len(slots)))
+    remember(pending, slots, at, np.stack([said(n)] * len(slots)))
     return errors[0]
 
 
@@ -96,7 +104,7 @@ def test_streams_of_one_batch_are_judged_each_by_its_own():
 def test_an_offset_too_large_for_single_precision_is_the_largest_there_is():
     pending = Pending(SIZES, slots=1)
     pending.errors(ONE, np.array([0]), np.ones(1), np.zeros((1, H, C)))
-    pending.remember(ONE, np.array([0]), np.full((1, M, H, C), 1e300))
+    remember(pending, ONE, np.array([0]), np.full((1, M, H, C), 1e300))
     errors = pending.errors(ONE, np.array([1]), np.ones(1), np.zeros((1, H, C)))
     assert np.isfinite(errors[0, 1:, 0]).all()
 
@@ -107,7 +115,7 @@ def test_what_is_due_at_a_frame_is_what_was_published_one_step_before():
         frame_before = said(n - 1)[MADE.index("published"), 0] if n else np.full(C, np.nan)
         pending.errors(ONE, np.array([n]), np.ones(1), np.zeros((1, H, C)))
         np.testing.assert_array_equal(pending.due(ONE, np.array([n]))[0], frame_before)
-        pending.remember(ONE, np.array([n]), said(n)[None])
+        remember(pending, ONE, np.array([n]), said(n)[None])
 
 
 def test_nothing_is_due_after_a_gap():

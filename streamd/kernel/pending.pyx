@@ -1,0 +1,68 @@
+"""Forecasts that wait for their values, and what they were off; see `streamd.engine.pending`."""
+
+from libc.float cimport FLT_MAX
+from libc.math cimport NAN
+from libc.stdint cimport int64_t
+
+
+def errors(const int64_t[::1] slots, const int64_t[::1] n, const double[::1] steps, const double[:, :, :] changes,
+           double gap_steps, const float[:, :, :, :, ::1] offsets, int64_t[::1] unbroken, double[:, :, :, ::1] out):
+    """What forecasts for frames n were off: into out, [B, 1 + M, H, C], persistence, which foretells no change, first.
+
+    steps: [B] since the last frame; more than `gap_steps` begin `unbroken` anew.
+    changes: [B, H, C] over 1..H frames.
+    """
+    cdef Py_ssize_t b, m, h, c, W = offsets.shape[1], M = offsets.shape[2]
+    cdef int64_t s, frame
+    cdef double change
+    with nogil:
+        for b in range(slots.shape[0]):
+            s = slots[b]
+            unbroken[s] = 0 if steps[b] > gap_steps else unbroken[s] + 1
+            frame = n[b] % W
+            for h in range(out.shape[2]):
+                frame = frame - 1 if frame else W - 1
+                for c in range(out.shape[3]):
+                    change = changes[b, h, c] if h < unbroken[s] else NAN
+                    out[b, 0, h, c] = NAN if offsets[s, frame, 0, h, c] != offsets[s, frame, 0, h, c] else change
+                    for m in range(M):
+                        out[b, 1 + m, h, c] = change - offsets[s, frame, m, h, c]
+
+
+def due(const int64_t[::1] slots, const int64_t[::1] n, const float[:, :, :, :, ::1] offsets,
+        const int64_t[::1] unbroken, double[:, ::1] out):
+    """The last of the forecasts of one step for frames n: into out, [B, C]."""
+    cdef Py_ssize_t b, c, W = offsets.shape[1], last = offsets.shape[2] - 1
+    cdef int64_t s
+    with nogil:
+        for b in range(slots.shape[0]):
+            s = slots[b]
+            for c in range(out.shape[1]):
+                out[b, c] = offsets[s, (n[b] + W - 1) % W, last, 0, c] if unbroken[s] > 0 else NAN
+
+
+cdef inline void keep(const double* given, float* kept, Py_ssize_t N) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double offset
+    for i in range(N):
+        offset = -FLT_MAX if given[i] < -FLT_MAX else given[i]
+        kept[i] = <float>(FLT_MAX if offset > FLT_MAX else offset)
+
+
+def remember(const int64_t[::1] slots, const int64_t[::1] n, const double[:, :, :, ::1] experts,
+             const double[:, :, ::1] mixed, const double[:, :, ::1] corrected, const double[:, :, ::1] published,
+             float[:, :, :, :, ::1] offsets):
+    """Keep what was made at frames n, no larger than single precision holds.
+
+    experts: [B, E, H, C], the first of which foretells no change; the others [B, H, C].
+    """
+    cdef Py_ssize_t b, m, N = experts.shape[2] * experts.shape[3], E = experts.shape[1]
+    cdef float* kept
+    with nogil:
+        for b in range(slots.shape[0]):
+            kept = &offsets[slots[b], n[b] % offsets.shape[1], 0, 0, 0]
+            for m in range(1, E):
+                keep(&experts[b, m, 0, 0], kept + (m - 1) * N, N)
+            keep(&mixed[b, 0, 0], kept + (E - 1) * N, N)
+            keep(&corrected[b, 0, 0], kept + E * N, N)
+            keep(&published[b, 0, 0], kept + (E + 1) * N, N)
