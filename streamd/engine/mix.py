@@ -10,6 +10,9 @@ Knows forecasts and errors, in usual steps; not who made them.
 
 from __future__ import annotations
 
+import functools
+import math
+
 import numpy as np
 
 from streamd.engine.rows import Rows, column
@@ -21,6 +24,7 @@ E = len(EXPERTS)
 LOSS_FRAMES, REGRET_FRAMES = 333.0, 100.0  # memory
 LONGER = 0.1  # forecasts of h steps overlap: for each further step the memory is so much longer
 GATE_FRAMES, ERROR_FRAMES = 3333.0, 1000.0
+GATE_KEEPS = (math.exp(-1.0 / GATE_FRAMES), math.exp(-1.0 / ERROR_FRAMES))
 OVERLAP = 0.2  # of a step's errors with the next one's: how much less each further step's tell
 ALIKE = 0.9  # how far an expert's error at a horizon, relative to the others', is that at all horizons
 AGREED = 0.5  # how far the other half's weights are those at all horizons
@@ -71,10 +75,16 @@ class Mix(Rows):
             mixed: [B, H, C] of the mix, alike.
             haste: [B] 0..1, right after a drift 1.
         """
-        speed = (1.0 + HASTE * haste)[:, None] / (1.0 + LONGER * np.arange(self.sizes["H"]))
-        lasting, fading = (np.exp(-speed / memory).astype(np.float32) for memory in (LOSS_FRAMES, REGRET_FRAMES))
+        lasting, fading = _kept(self.sizes["H"])
         kept = (self.loss, self.regret, self.square, self.largest, self.judged)
-        kernel.learn(slots, errors, mixed, lasting, fading, LARGEST, *kept)
+        kernel.learn(slots, errors, mixed, HASTE * haste, lasting, fading, LARGEST, *kept)
+
+
+@functools.cache
+def _kept(horizon: int) -> tuple[F64, F64]:
+    """What one frame leaves of the loss and of the regret at each step, [H] both."""
+    speed = 1.0 / (1.0 + LONGER * np.arange(horizon))
+    return np.exp(-speed / LOSS_FRAMES), np.exp(-speed / REGRET_FRAMES)
 
 
 class Gate(Rows):
@@ -105,6 +115,22 @@ class Gate(Rows):
         kernel.usual(slots, LEAST, self.square, self.judged, usual)
         return usual
 
+    def size(self, slots: I64, errors: F64, usual: F64, sure: float, most: float) -> F64:
+        """How large one-step errors of the mix are beside its usual ones, mean over channels, [B].
+
+        Args:
+            errors: [B, C]; NaN where not known.
+            usual: [B, C] usual step.
+            sure: frames that what is usual has to come from.
+            most: a larger one counts as one of so many usual ones.
+
+        Returns:
+            NaN where there is no channel of which this is known.
+        """
+        size = np.empty(len(slots))
+        kernel.size(slots, errors, usual, sure, most, LEAST, self.square, self.judged, size)
+        return size
+
     def learn(self, slots: I64, corrections: F64, errors: F64, haste: F64) -> None:
         """Judge corrections whose values have come.
 
@@ -113,9 +139,7 @@ class Gate(Rows):
             errors: [B, H, C] of the mix without them, alike; NaN where not known.
             haste: [B] 0..1, right after a drift 1.
         """
-        speed = 1.0 + HASTE * haste
-        lasting, keep = (np.exp(-speed / memory).astype(np.float32) for memory in (GATE_FRAMES, ERROR_FRAMES))
         # one fault that nothing could foretell must not tell, for thousands of frames, what corrections are worth
         bounds = (LARGEST, LARGEST_JUDGED, LEAST)
         kept = (self.gain, self.noise, self.power, self.square, self.judged)
-        kernel.judge_corrections(slots, corrections, errors, lasting, keep, *bounds, *kept)
+        kernel.judge_corrections(slots, corrections, errors, HASTE * haste, *GATE_KEEPS, *bounds, *kept)

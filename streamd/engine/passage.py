@@ -232,7 +232,8 @@ def _learn(state: State, arrived: _Arrived, seen: _Seen) -> tuple[Frames, Bool, 
     slots, n, values, trust = arrived.slots, arrived.n, arrived.values, seen.trust
     scale, errors = state.scale, seen.errors
     usual = scale.step_spread(slots)
-    drifted = state.drift.update(slots, _size(state, errors[:, MIXED, 0] / usual[:, 0], slots))
+    size = state.experts.gate.size(slots, errors[:, MIXED, 0], usual[:, 0], SURE, LARGEST_ERROR)
+    drifted = state.drift.update(slots, size)
     haste = state.drift.haste(slots)
     sure = scale.steps[slots] >= SURE
     state.experts.judge(slots, errors, np.where(sure, usual, np.nan), haste)
@@ -395,16 +396,6 @@ def _excerpts(state: State, arrived: _Arrived, incidents: Sequence[Incident]) ->
     ]
     parts = state.recent, state.ranges, opened, incidents, state.feedback.faces
     return state.past.cut(slots, arrived.n, arrived.seq, streams, state.channels, *parts)
-
-
-def _size(state: State, errors: F64, slots: I64) -> F64:
-    """How large errors of the mix [B, C], in usual steps, are beside its usual ones: mean over channels, [B]."""
-    gate = state.experts.gate
-    known = np.isfinite(errors) & (gate.judged[slots, 0] >= SURE)
-    size = np.minimum(np.abs(np.where(known, errors, 0.0)) / gate.usual(slots, 1)[:, 0], LARGEST_ERROR)
-    with np.errstate(invalid="ignore"):
-        mean: F64 = np.where(known, size, 0.0).sum(axis=1) / known.sum(axis=1)
-    return mean
 
 
 def _favour(state: State) -> float:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from streamd.engine.rows import Rows, column
+from streamd.kernel import slots as kernel
 from streamd.records import F64, I64
 
 # The usual step follows a quarter of the way, bounded to a doubling or halving: a gap counts little, a new rate is
@@ -28,17 +29,8 @@ class Timing(Rows):
 
     def advance(self, slots: I64, times: F64) -> F64:
         """Take note of frames; gives the time since each stream's last frame in usual steps, [B], 1 where unknown."""
-        last, usual = self.last_time[slots], self.interval[slots]
-        elapsed = times - last
-        known = np.isfinite(last)
-        young = known & np.isnan(usual)
-        usual = np.where(young, elapsed, usual)
-        steps = np.where(known, elapsed / usual, 1.0)
-        usual *= np.exp2(STEP_RATE * np.minimum(np.maximum(np.log2(np.maximum(steps, 1e-9)), -1.0), 1.0))
-        self.interval[slots] = usual
-        self.last_time[slots] = times
-        self.seq[slots] += 1
-        self.age[slots] += 1
+        steps = np.empty(len(slots))
+        kernel.advance(slots, times, STEP_RATE, self.seq, self.age, self.last_time, self.interval, steps)
         return steps
 
 

@@ -4,8 +4,9 @@ def learn(
     slots: I64,
     errors: F64,
     mixed: F64,
-    lasting: F32,
-    fading: F32,
+    haste: F64,
+    lasting: F64,
+    fading: F64,
     most: float,
     loss: F32,
     regret: F32,
@@ -31,8 +32,9 @@ def judge_corrections(
     slots: I64,
     corrections: F64,
     errors: F64,
-    lasting: F32,
-    keep: F32,
+    haste: F64,
+    lasting: float,
+    keeping: float,
     most: float,
     most_judged: float,
     least: float,
@@ -44,3 +46,14 @@ def judge_corrections(
 ) -> None: ...
 def usual(slots: I64, least: float, square: F32, judged: F32, out: F64) -> None: ...
 def share(slots: I64, doubt: float, overlap: float, gain: F32, noise: F32, power: F32, out: F64) -> None: ...
+def size(
+    slots: I64,
+    errors: F64,
+    unit: F64,
+    sure: float,
+    most: float,
+    least: float,
+    square: F32,
+    judged: F32,
+    out: F64,
+) -> None: ...

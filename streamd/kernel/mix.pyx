@@ -1,7 +1,7 @@
 """Weights of experts from their past errors, and how they are learnt; see `streamd.engine.mix`."""
 
 from libc.float cimport DBL_MAX
-from libc.math cimport expf, fabs
+from libc.math cimport expf, fabs, pow
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
@@ -12,24 +12,28 @@ cdef inline float limited(double error, float largest) noexcept nogil:
 
 def learn(
     const int64_t[::1] slots, const double[:, :, :, :] errors, const double[:, :, :] mixed,
-    const float[:, ::1] lasting, const float[:, ::1] fading, float most,
+    const double[::1] haste, const double[::1] lasting, const double[::1] fading, float most,
     float[:, :, :, ::1] loss, float[:, :, :, ::1] regret, float[:, :, :, ::1] square, float[:, :, :, ::1] largest,
     float[:, :, ::1] judged,
 ):
     """Judge forecasts whose values have come.
 
     errors: [B, E, H, C]; mixed: [B, H, C]; neither counts beyond `most`, nor where it is not finite.
-    lasting, fading: [B, H], what is kept of the past by `loss`, and by the others.
+    haste: [B], so much more than once is forgotten. lasting, fading: [H], what is kept of the past by `loss`, and by
+    the others, if it is once.
     """
     cdef Py_ssize_t b, e, h, c, E = errors.shape[1], H = errors.shape[2], C = errors.shape[3]
     cdef int64_t s
     cdef double off
-    cdef float error, ours, saved, square_saved, kept
+    cdef float error, ours, saved, square_saved, kept, last, fade
     cdef bint complete
     with nogil:
         for b in range(slots.shape[0]):
             s = slots[b]
             for h in range(H):
+                last, fade = <float>lasting[h], <float>fading[h]
+                if haste[b] != 0.0:
+                    last, fade = <float>pow(lasting[h], 1.0 + haste[b]), <float>pow(fading[h], 1.0 + haste[b])
                 for c in range(C):
                     if not fabs(mixed[b, h, c]) <= DBL_MAX:
                         continue
@@ -43,10 +47,10 @@ def learn(
                         error = limited(off, most)
                         saved = <float>2.0 * ours * (ours - error)
                         square_saved = saved * saved
-                        loss[s, e, h, c] = lasting[b, h] * loss[s, e, h, c] + error * error
-                        regret[s, e, h, c] = fading[b, h] * regret[s, e, h, c] + saved
-                        square[s, e, h, c] = fading[b, h] * square[s, e, h, c] + square_saved
-                        kept = fading[b, h] * largest[s, e, h, c]
+                        loss[s, e, h, c] = last * loss[s, e, h, c] + error * error
+                        regret[s, e, h, c] = fade * regret[s, e, h, c] + saved
+                        square[s, e, h, c] = fade * square[s, e, h, c] + square_saved
+                        kept = fade * largest[s, e, h, c]
                         largest[s, e, h, c] = kept if kept > square_saved else square_saved
                     if complete:
                         judged[s, h, c] += <float>1.0
@@ -140,20 +144,23 @@ def weights(
 
 def judge_corrections(
     const int64_t[::1] slots, const double[:, :, :] corrections, const double[:, :, :] errors,
-    const float[::1] lasting, const float[::1] keep, float most, float most_judged, double least,
+    const double[::1] haste, double lasting, double keeping, float most, float most_judged, double least,
     float[:, :, ::1] gain, float[:, :, ::1] noise, float[:, :, ::1] power, float[:, :, ::1] square,
     float[:, :, ::1] judged,
 ):
     """Judge corrections of the mix, [B, H, C], by its errors, [B, H, C]; only where both are finite.
 
-    lasting, keep: [B], what is kept of the past by gain, noise and power, and by square and judged.
+    haste: [B], so much more than once is forgotten. lasting, keeping: what is kept of the past by gain, noise and
+    power, and by square and judged, if it is once.
     """
     cdef Py_ssize_t b, h, c
     cdef int64_t s
-    cdef float correction, error, far, saved
+    cdef float correction, error, far, saved, last, keep
     with nogil:
         for b in range(slots.shape[0]):
-            s = slots[b]
+            s, last, keep = slots[b], <float>lasting, <float>keeping
+            if haste[b] != 0.0:
+                last, keep = <float>pow(lasting, 1.0 + haste[b]), <float>pow(keeping, 1.0 + haste[b])
             for h in range(errors.shape[1]):
                 for c in range(errors.shape[2]):
                     if not (fabs(errors[b, h, c]) <= DBL_MAX and fabs(corrections[b, h, c]) <= DBL_MAX):
@@ -163,11 +170,11 @@ def judge_corrections(
                     if judged[s, h, c] > 0.0:
                         far = <float>(most_judged * usual_error(square[s, h, c], judged[s, h, c], least))
                     saved = correction * limited(error, far)
-                    gain[s, h, c] = lasting[b] * gain[s, h, c] + saved
-                    noise[s, h, c] = lasting[b] * noise[s, h, c] + saved * saved
-                    power[s, h, c] = lasting[b] * power[s, h, c] + correction * correction
-                    square[s, h, c] = keep[b] * square[s, h, c] + error * error
-                    judged[s, h, c] = keep[b] * judged[s, h, c] + <float>1.0
+                    gain[s, h, c] = last * gain[s, h, c] + saved
+                    noise[s, h, c] = last * noise[s, h, c] + saved * saved
+                    power[s, h, c] = last * power[s, h, c] + correction * correction
+                    square[s, h, c] = keep * square[s, h, c] + error * error
+                    judged[s, h, c] = keep * judged[s, h, c] + <float>1.0
 
 
 cdef extern from "<math.h>" nogil:
@@ -208,3 +215,24 @@ def share(const int64_t[::1] slots, float doubt, float overlap, const float[:, :
                     sure = gain[s, h, c] - doubt * sqrtf(noise[s, h, c] * (<float>1.0 + overlap * <float>h))
                     sure = sure / power[s, h, c] if sure > 0 and power[s, h, c] > 0 else <float>0.0
                     out[b, h, c] = sure if sure < 1 else <float>1.0
+
+
+def size(const int64_t[::1] slots, const double[:, :] errors, const double[:, :] unit, float sure, double most, double least,
+         const float[:, :, ::1] square, const float[:, :, ::1] judged, double[::1] out):
+    """How large errors of one step, [B, C] in units [B, C], are beside the usual ones, at most `most`: mean over channels.
+
+    Into out, [B]; NaN where no channel is known, or is sure of what is usual.
+    """
+    cdef Py_ssize_t b, c, known
+    cdef int64_t s
+    cdef double error, total
+    with nogil:
+        for b in range(slots.shape[0]):
+            s, known, total = slots[b], 0, 0.0
+            for c in range(errors.shape[1]):
+                error = fabs(errors[b, c] / unit[b, c])
+                if error <= DBL_MAX and judged[s, 0, c] >= sure:
+                    error = error / usual_error(square[s, 0, c], judged[s, 0, c], least)
+                    total += most if error > most else error
+                    known += 1
+            out[b] = total / <double>known

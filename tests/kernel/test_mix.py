@@ -116,3 +116,16 @@ def test_slots_that_are_not_in_the_batch_stay_as_they_are():
     for errors, mixed, haste in frames(3):
         ours.learn(SLOTS, errors, mixed, haste)
     assert not any(array[[1, 3, 5]].any() for array in ours.state_dict().values())
+
+
+def test_the_size_of_errors_is_the_mean_of_those_that_are_known_in_usual_ones():
+    ours, random = Gate(SIZES, slots=6), np.random.default_rng(2)
+    for errors, mixed, haste in frames(4):
+        ours.learn(SLOTS, errors[:, 0], mixed, haste)
+    off, unit = random.normal(size=(3, 3)) * 3.0, random.random((3, 3))
+    off[0, 1], off[2] = np.nan, np.inf
+    size = np.abs(off / unit) / ours.usual(SLOTS, 1)[:, 0]
+    size = np.where(np.isfinite(size) & (ours.judged[SLOTS, 0] >= 20.0), np.minimum(size, 3.0), np.nan)
+    found = ours.size(SLOTS, off, unit, 20.0, 3.0)
+    np.testing.assert_allclose(found[:2], np.nanmean(size[:2], axis=1))
+    assert np.isnan(found[2])
