@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine.rows import Rows, column
-from streamd.records import F64, I64, Bool
+from streamd.kernel import ends as kernel
+from streamd.records import F64, I64
 
 VISITS = 30.0  # that make an end of an extreme; a value that stays there is one visit
 
@@ -30,25 +31,11 @@ class Ends(Rows):
             values: [B, C], NaN where missing.
             before: [B, C] last values before these, NaN where there were none.
         """
-        came = np.isfinite(values) & (values != before)
-        lowest, highest = self.lowest[slots], self.highest[slots]
-        self.low_visits[slots] = _visits(self.low_visits[slots], values == lowest, values < lowest, came)
-        self.high_visits[slots] = _visits(self.high_visits[slots], values == highest, values > highest, came)
-        self.lowest[slots], self.highest[slots] = np.fmin(lowest, values), np.fmax(highest, values)
+        kernel.learn(slots, values, before, *self._ends())
 
-    def bounded(self, slots: I64, last: F64, offsets: F64) -> F64:
-        """Forecasts [B, ..., H, C], offsets from the last values [B, C], that reach beyond no end."""
-        low_visits, high_visits = self.low_visits[slots], self.high_visits[slots]
-        if np.maximum(low_visits, high_visits).max(initial=0.0) < VISITS:
-            return offsets
-        stops_low, stops_high = low_visits >= VISITS, high_visits >= VISITS
-        shape = (len(slots), *(1,) * (offsets.ndim - 2), self.sizes["C"])
-        low = np.where(stops_low, self.lowest[slots] - last, -np.inf).reshape(shape)
-        high = np.where(stops_high, self.highest[slots] - last, np.inf).reshape(shape)
-        limited: F64 = np.clip(offsets, low, high)
-        return limited
+    def bound(self, slots: I64, last: F64, offsets: F64) -> None:
+        """Let forecasts [B, K, H, C], offsets from the last values [B, C], reach beyond no end; in place."""
+        kernel.bound(slots, last, VISITS, *self._ends(), offsets)
 
-
-def _visits(visits: F64, there: Bool, beyond: Bool, came: Bool) -> F64:
-    counted: F64 = np.where(beyond, 1.0, visits + (there & came))
-    return counted
+    def _ends(self) -> tuple[F64, F64, F64, F64]:
+        return self.lowest, self.highest, self.low_visits, self.high_visits

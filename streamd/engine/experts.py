@@ -131,13 +131,13 @@ class Experts:
         resting = np.where(here, -season, rest - frames.last)[:, None]
         seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
         # bounded before anything is added to it: what the regressions learn is what this leaves
-        seasonal = self.ends.bounded(slots, frames.last, seasonal)
+        self.ends.bound(slots, frames.last, seasonal[:, None])
         experts[:, 1] = seasonal
         regressions = experts[:, 2:]
         self.regression.foretell(slots, x, regressions[:, 0])
         self.adaptive.foretell(slots, x, regressions[:, 1])
         self.reach.forecasts(slots, regressions, seasonal, frames.usual)
-        regressions[:] = self.ends.bounded(slots, frames.last, regressions)
+        self.ends.bound(slots, frames.last, regressions)
         weights = self.mix.weights(slots)
         return Foretold(experts, weights, (weights * experts).sum(axis=1))
 

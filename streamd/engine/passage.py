@@ -273,7 +273,8 @@ def _foretell(state: State, frames: Frames, errors: F64) -> _Made:
     unit = state.experts.gate.usual(slots) * usual
     off = errors[:, MIXED] / unit
     correction, repaired = _correct(state, frames, off, foretold.mixed)
-    corrected = state.experts.ends.bounded(slots, last, foretold.mixed + correction * unit)
+    corrected = foretold.mixed + correction * unit
+    state.experts.ends.bound(slots, last, corrected[:, None])
     share = state.experts.gate.share(slots)
     offset = foretold.mixed + share * (corrected - foretold.mixed)
     state.experts.remember(slots, n, foretold, corrected, offset)
