@@ -312,23 +312,23 @@ def _correct(state: State, frames: Frames, errors: F64, mixed: F64) -> tuple[F32
     seen[:, 2] = errors[:, 0]
     seen[:, 3] = mixed[:, -1] / usual[:, -1]
     bounded = features.bounded(seen)
-    inputs = features.Inputs(
+    x = features.Inputs(
         level=bounded[:, 0],
         change=bounded[:, 1],
         seen=np.isfinite(frames.values).astype(np.float32),
         error=bounded[:, 2],
         ahead=bounded[:, 3],
         clock=features.clock(frames.times, frames.steps),
-    )
+    ).compose()
     learner, hidden = state.learner, state.hidden
     repaired = hidden.refresh(slots, n, state.recent, learner.weights, learner.shape, learner.generation)
     h, c = hidden.h[slots], hidden.c[slots]
     state.recent.mark(slots, n, h, c)
-    correction, h, c = network.step(learner.weights, learner.shape, inputs.compose(), h, c)
+    correction, h, c = network.step(learner.weights, learner.shape, x, h, c)
     repaired += repair(h, c)
     hidden.h[slots], hidden.c[slots] = h, c
     residual = np.minimum(np.maximum(errors, -features.LIMIT), features.LIMIT)  # NaN where not judged
-    state.recent.record(slots, n, frames.last, inputs, residual, frames.trust)
+    state.recent.record(slots, n, frames.last, x, residual, frames.trust)
     if not np.abs(correction).max(initial=0.0) <= features.LIMIT:  # also where it is NaN
         correction = features.bounded(correction)  # as the targets are that it learns from
     return correction, repaired
