@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamd.kernel import periods as kernel
 from streamd.records import F64
 
 SPAN = 512  # frames that a period is looked for in
@@ -131,9 +132,8 @@ def _sharpened(past: F64, period: float) -> float:
     """
     count = len(past)
     near, step = np.linspace(period * (1.0 - NEIGHBOURHOOD), period * (1.0 + NEIGHBOURHOOD), 25, retstep=True)
-    turns = (np.arange(count) / near[:, None])[None] * np.arange(1, HARMONICS + 1)[:, None, None]
-    amplitudes = np.exp(-2j * np.pi * turns) @ (_centred(past[:, None])[:, 0] * np.hanning(count))
-    power = (np.abs(amplitudes) ** 2).sum(axis=0)
+    power = np.empty(len(near))
+    kernel.power(_centred(past[:, None])[:, 0] * np.hanning(count), near, HARMONICS, power)
     best = int(power[1:-1].argmax()) + 1
     return float(near[0] + step * _vertex(power, best))
 

@@ -1,0 +1,3 @@
+from streamd.records import F64
+
+def power(past: F64, periods: F64, harmonics: int, out: F64) -> None: ...
