@@ -18,7 +18,9 @@ setup(
             Extension(f"streamd.kernel.{path.stem}", [str(path)], extra_compile_args=FLAGS)
             for path in sorted(Path("streamd/kernel").glob("*.pyx"))
         ],
-        build_dir="build/kernel",
+        build_dir="build/checked"
+        if CHECKED
+        else "build/kernel",  # Cython translates anew what changed, not what is asked
         nthreads=os.cpu_count() or 1,
         compiler_directives={
             "language_level": "3",

@@ -315,7 +315,6 @@ def _correct(state: State, frames: Frames, errors: F64, mixed: F64) -> tuple[F32
         frames.times,
         frames.steps,
     )
-    inputs = features.Inputs.split(x)
     learner, hidden = state.learner, state.hidden
     repaired = hidden.refresh(slots, n, state.recent, learner.weights, learner.shape, learner.generation)
     h, c = hidden.h[slots], hidden.c[slots]
@@ -324,7 +323,7 @@ def _correct(state: State, frames: Frames, errors: F64, mixed: F64) -> tuple[F32
     repaired += repair(h, c)
     hidden.h[slots], hidden.c[slots] = h, c
     residual = np.minimum(np.maximum(errors, -features.LIMIT), features.LIMIT)  # NaN where not judged
-    state.recent.record(slots, n, frames.last, inputs, residual, frames.trust)
+    state.recent.record(slots, n, frames.last, x, residual, frames.trust)
     if not np.abs(correction).max(initial=0.0) <= features.LIMIT:  # also where it is NaN
         correction = features.bounded(correction)  # as the targets are that it learns from
     return correction, repaired

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamd.engine.features import CLOCK, PLANES, Inputs, compose
-from streamd.engine.rows import Rows, column, pick
+from streamd.engine.features import CLOCK, PLANES, compose
+from streamd.engine.rows import Rows, column
+from streamd.kernel import recent as kernel
 from streamd.records import F32, F64, I64
 
 
@@ -33,19 +34,22 @@ class Recent(Rows):
         Args:
             n: [B] number of the frame that is now, not recorded yet.
         """
-        rows = (n[:, None] - np.arange(1, self.sizes["H"] + 1)) % self.sizes["R"]
-        before = pick(self.base, slots[:, None], rows)
-        return values[:, None, :] - before
+        changes = np.empty((len(slots), self.sizes["H"], self.sizes["C"]))
+        kernel.changes(slots, n, values, self.base, changes)
+        return changes
 
-    def record(self, slots: I64, n: I64, base: F64, inputs: Inputs, residual: F64, trust: F64) -> None:
-        """Put frame n in its place; what it takes the place of is R frames old."""
-        row = n % self.sizes["R"]
-        self.base[slots, row] = base
-        for name in PLANES:
-            getattr(self, name)[slots, row] = getattr(inputs, name)
-        self.clock[slots, row] = inputs.clock
-        self.residual[slots, row] = residual
-        self.trust[slots, row] = trust
+    def record(self, slots: I64, n: I64, base: F64, inputs: F32, residual: F64, trust: F64) -> None:
+        """Put frame n in its place; what it takes the place of is R frames old.
+
+        Args:
+            base: [B, C].
+            inputs: [B, inputs] as composed for the network.
+            residual: [B, H, C].
+            trust: [B].
+        """
+        planes = (self.level, self.change, self.seen, self.error, self.ahead)
+        kept = (self.clock, self.residual, self.trust)
+        kernel.record(slots, n, base, inputs, residual, trust, self.base, *planes, *kept)
 
     def inputs(self, slots: I64, row: I64) -> F32:
         """What the network saw at these rows, [..., inputs]."""
@@ -53,10 +57,7 @@ class Recent(Rows):
 
     def mark(self, slots: I64, n: I64, h: F32, c: F32) -> None:
         """Keep the states before frames n where a stride begins."""
-        starts = n % self.stride == 0
-        if starts.any():
-            at = slots[starts], n[starts] // self.stride % self.sizes["S"]
-            self.start_h[at], self.start_c[at] = h[starts], c[starts]
+        kernel.mark(slots, n, self.stride, h, c, self.start_h, self.start_c)
 
     @property
     def stride(self) -> int:

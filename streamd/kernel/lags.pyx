@@ -85,7 +85,8 @@ def trusted(const int64_t[::1] slots, const int64_t[::1] n, const double[:, :, :
     with nogil:
         for b in range(slots.shape[0]):
             for h in range(out.shape[1]):
-                before = &trust[slots[b], (n[b] - h - 1) % V, 0]
+                # a remainder keeps the sign, and of a young stream the frames before the first lie at the ring's end
+                before = &trust[slots[b], ((n[b] - h - 1) % V + V) % V, 0]
                 for c in range(out.shape[2]):
                     out[b, h, c] = before[c]
 

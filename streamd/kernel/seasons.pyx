@@ -36,6 +36,7 @@ cdef inline Spot spot_at(double turn, Py_ssize_t knots, Py_ssize_t offset) noexc
     spot.share = place - <double>low
     spot.low = low + offset
     spot.high = offset + (low + 1 if low + 1 < knots else 0)
+    spot.visit = spot.pace = 1.0
     return spot
 
 

@@ -50,7 +50,8 @@ class Streams:
             trust = generator.choice([0.125, 1.0], size=2)
             h, c = generator.normal(size=(2, 2, L, K)).astype(np.float32)
             self.recent.mark(slots, n, h, c)
-            self.recent.record(slots, n, np.zeros((2, C)), Inputs(**planes, clock=clock), residual, trust)
+            x = Inputs(**planes, clock=clock).compose()
+            self.recent.record(slots, n, np.zeros((2, C)), x, residual.astype(np.float64), trust)
             self.frames.append({**planes, "clock": clock, "residual": residual, "trust": trust, "h": h, "c": c})
             if (number + 1) % self.recent.stride == 0 and number + 1 >= R:
                 self.memory.add(self.recent, slots, n, generator)

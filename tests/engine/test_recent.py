@@ -17,8 +17,8 @@ def record(recent, slots, n, base):
     marks = np.broadcast_to(n[:, None].astype(np.float32), (len(n), C))
     planes = {name: marks + 100 * place for place, name in enumerate(PLANES)}
     clock = np.broadcast_to(n[:, None].astype(np.float32), (len(n), CLOCK))
-    residual = np.broadcast_to(-n[:, None, None].astype(np.float32), (len(n), H, C))
-    recent.record(slots, n, np.array(base, float), Inputs(**planes, clock=clock), residual, n * 1.0)
+    residual = np.broadcast_to(-n[:, None, None].astype(float), (len(n), H, C))
+    recent.record(slots, n, np.array(base, float), Inputs(**planes, clock=clock).compose(), residual, n * 1.0)
 
 
 def test_changes_are_against_what_was_known_so_many_frames_ago():
