@@ -16,6 +16,7 @@ import numpy as np
 from streamd.config import Alarm
 from streamd.engine.rows import Rows, column
 from streamd.engine.score import TERMS
+from streamd.kernel import incidents as kernel
 from streamd.records import F64, I64, Bool, Expected, Incident
 
 CALM = 0.7  # a score below it is calm; the first one that is not may be the beginning of a disturbance
@@ -83,16 +84,13 @@ class Incidents(Rows):
 
     def update(self, slots: I64, streams: Sequence[str], channels: Sequence[str], judged: Judged, alarm: Alarm) -> Told:
         """Take in a batch's scores; gives what was raised, got worse or ended, in the batch's order."""
-        since = self.restless_since[slots]
-        since = np.where(np.isnan(since), judged.times, since)
-        self.restless_since[slots] = np.where(judged.score >= CALM, since, np.nan)
-        calmed = slots[(self.how[slots] == ACCEPTED) & (judged.score < CALM)]
-        self.how[calmed] = NONE  # whatever comes now is another disturbance
-
+        known = self.restless_since, self.how, self.open
+        busy = kernel.follow(slots, judged.times, judged.score, CALM, NONE, ACCEPTED, *known)
         incidents: list[Incident] = []
         opened: dict[str, float] = {}
         accepted: list[int] = []
-        for row in np.flatnonzero(self.open[slots] | (judged.score >= 1.0)).tolist():
+        rows = np.flatnonzero(self.open[slots] | (judged.score >= 1.0)).tolist() if busy else []
+        for row in rows:
             slot, stream = int(slots[row]), streams[row]
             was_open = bool(self.open[slot])
             told = self._one(slot, row, stream, channels, judged, alarm)

@@ -14,6 +14,7 @@ from streamd.engine.ranges import Ranges
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows, column
 from streamd.engine.score import TERMS
+from streamd.kernel import past as kernel
 from streamd.records import F32, F64, I64, Bool, Excerpt, Incident
 
 MOST = 320  # frames that are told of one incident, those before it among them
@@ -37,14 +38,8 @@ class Past(Rows):
             offset: [B, C] of the forecast one step ahead, from the last values.
             bounds: [B, 2, C] of its interval, from the forecast.
         """
-        R = self.sizes["R"]
-        row, following = n % R, (n + 1) % R
-        self.time[slots, row] = times
-        limit = float(np.finfo(np.float32).max)
-        self.score[slots, row] = np.minimum(np.maximum(score, -limit), limit)
-        self.terms[slots, row] = np.minimum(np.maximum(terms, -limit), limit)
-        ahead = np.concatenate([offset[:, None], offset[:, None] + bounds], axis=1)
-        self.ahead[slots, following] = np.minimum(np.maximum(ahead, -limit), limit)
+        forecast = offset, bounds
+        kernel.remember(slots, n, times, score, terms, *forecast, self.time, self.score, self.terms, self.ahead)
 
     def cut(
         self,

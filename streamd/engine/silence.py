@@ -139,7 +139,8 @@ class Silence(Rows):
 
     def accept(self, slots: I64) -> None:
         """What stands still or is missing now is not strange any more, until it ends; from then on it would be."""
-        self.accepted[slots] = self.run[slots] > 0.0
+        if len(slots):
+            self.accepted[slots] = self.run[slots] > 0.0
 
     def patience(self, slots: I64) -> F64:
         """After so many seconds without a frame a stream is silent, [B].

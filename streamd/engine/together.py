@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isnan, nan
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
 
 from streamd.engine.incidents import REFRACTORY_STEPS, WORSE, Told
+from streamd.kernel import together as kernel
 from streamd.records import F64, Incident
 
 LEAST = 3  # streams
@@ -76,22 +77,11 @@ class Together:
         """
         if not len(times):
             return
-        before, now = self.clock, float(times.max())
-        self.clock = now if before is None else max(before, now)
-        steps = interval[np.isfinite(interval) & (interval > 0.0)]
-        if not len(steps):
-            return
-        usual = float(np.log(steps).mean())
-        if self.step is None:
-            self.step = float(np.exp(usual))
-        else:
-            rate = len(steps) / (len(steps) + MEMORY_FRAMES)
-            self.step = float(np.exp(np.log(self.step) + rate * (usual - np.log(self.step))))
-        window = ACTIVE_STEPS * self.step
-        # a time in which nobody spoke says nothing of how many there are
-        passed = 0.0 if before is None else min(self.clock - before, float(steps.max()))
-        active = self.active * float(np.exp(-passed / window)) + float(np.minimum(steps / window, 1.0).sum())
-        self.active = min(active, float(known))  # old frames that come late count without a fading
+        clock, step = (nan if each is None else each for each in (self.clock, self.step))
+        clock, step, self.active = kernel.hear(
+            times, interval, clock, step, self.active, known, MEMORY_FRAMES, ACTIVE_STEPS
+        )
+        self.clock, self.step = clock, None if isnan(step) else step
 
     def update(self, told: Told, frames: int) -> tuple[Incident, ...]:
         """All that is to be told: what was told of single streams, with what it is part of, then of many.

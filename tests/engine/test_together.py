@@ -122,7 +122,7 @@ def test_old_frames_that_come_late_do_not_make_it_large():
     for n in range(200):
         together.hear(np.full(5, STEP_S * n), np.full(5, STEP_S), 5)
     for n in range(1000):
-        together.hear(np.array([n]), np.array([STEP_S]), 5)
+        together.hear(np.array([float(n)]), np.array([STEP_S]), 5)
     assert together.active <= 5
 
 
