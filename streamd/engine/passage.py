@@ -378,7 +378,7 @@ def _tell(state: State, arrived: _Arrived, seen: _Seen, steady: Bool, warming: F
         alarms = {one.stream for one in told.incidents if one.state == "raised"}
         raised[:] = [stream in alarms for stream in arrived.streams]
     state.judge.learn(slots, judged.terms, raised, judged.period)
-    state.rate.count(int((raised & (warming >= 1.0)).sum()), arrived.interval, warming, alarm.per_week)
+    state.rate.count(int(np.count_nonzero(raised & (warming >= 1.0))), arrived.interval, warming, alarm.per_week)
     over = [arrived.streams[row] for row in (score >= 1.0).nonzero()[0].tolist()]
     state.feedback.keep(told.incidents, over, seen.patterns)
     return told

@@ -6,10 +6,9 @@ and not which of the alarms were false.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from streamd.records import F64
 
@@ -20,6 +19,7 @@ MEMORY = 30.0  # promised alarms after which what was counted has faded to 1/e
 class AlarmRate:
     """Of one group.
 
+    >>> import numpy as np
     >>> rate = AlarmRate()
     >>> rate.count(2, np.array([WEEK_S / 2, np.nan]), np.array([1.0, 1.0]), per_week=2.0)
     >>> rate.ratio
@@ -33,7 +33,7 @@ class AlarmRate:
     @property
     def ratio(self) -> float:
         """Achieved over promised; NaN before anything was promised."""
-        return self.raised / self.promised if self.promised > 0.0 else np.nan
+        return self.raised / self.promised if self.promised > 0.0 else math.nan
 
     def count(self, raised: int, interval: F64, warming: F64, per_week: float) -> None:
         """Take in a batch.
@@ -44,9 +44,11 @@ class AlarmRate:
             warming: [B] 1.0 where the stream is warm.
             per_week: alarms that a stream may raise in a week.
         """
-        observed_s = float(np.where((warming >= 1.0) & np.isfinite(interval), interval, 0.0).sum())
+        # of a lone frame, a few numbers are added up sooner than numpy is called
+        frames = zip(interval.tolist(), warming.tolist(), strict=True)
+        observed_s = sum(seconds for seconds, warm in frames if warm >= 1.0 and math.isfinite(seconds))
         promised = per_week * observed_s / WEEK_S
-        fade = float(np.exp(-promised / MEMORY))
+        fade = math.exp(-promised / MEMORY)
         self.raised = fade * self.raised + raised
         self.promised = fade * self.promised + promised
 

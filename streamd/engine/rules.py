@@ -39,6 +39,8 @@ class Rules:
         ends = [(None, None) if one.wrap is not None else (one.low, one.high) for one in known]
         self._low = np.array([-np.inf if low is None else low for low, _ in ends])
         self._high = np.array([np.inf if high is None else high for _, high in ends])
+        # whether there is any range that a value may lie outside of
+        self.ranged = bool(np.isfinite(self._low).any() or np.isfinite(self._high).any())
 
     def matters(self, values: F64, expected: F64) -> Bool:
         """Whether each channel's deviation counts at all, [..., C]; one that is not known does.

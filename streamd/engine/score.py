@@ -20,10 +20,11 @@ from streamd.engine.joint import Joint, Whitener
 from streamd.engine.novelty import Novelty
 from streamd.engine.rows import Rows, column
 from streamd.engine.rules import OUTSIDE, Rules
+from streamd.kernel import score as kernel
 from streamd.records import F64, I64, Bool
 
 TERMS: Final = ("novelty", "deviation", "surprise", "silence")
-DEVIATION, SILENCE = 1, 3
+DEVIATION, SILENCE = 1, 3  # places, which the kernel of `parts` knows
 
 DISTRUST: Final = 0.1  # how far a frame over the alarm line is learned from
 WARM_FRAMES: Final = 300  # before that the lines are a guess, so a score stays below them
@@ -85,8 +86,8 @@ class Judge:
 
     def __init__(self, sizes: Mapping[str, int], alarm: Alarm) -> None:
         self.alarm = alarm
-        self.horizons = list(vectors(sizes["H"]))
-        self._reach = np.array([STATE_REACH] + [EVENT_REACH] * len(self.horizons))
+        self._horizons = np.array(vectors(sizes["H"]))
+        self._reach = np.array([STATE_REACH] + [EVENT_REACH] * len(self._horizons))
         self.score = Score(sizes)
         self.novelty = Novelty(sizes)
         self.whitener = Whitener(sizes)
@@ -110,7 +111,8 @@ class Judge:
 
     def warming(self, slots: I64) -> F64:
         """Progress of the warm-up, [B]; 1.0 when the lines may be trusted."""
-        progress: F64 = np.minimum(self.score.seen[slots].max(axis=1, initial=0.0) / WARM_FRAMES, 1.0)
+        progress = np.empty(len(slots))
+        kernel.warming(slots, self.score.seen, WARM_FRAMES, progress)
         return progress
 
     def look(self, frames: Look, rules: Rules) -> Judgement:
@@ -118,90 +120,75 @@ class Judge:
         slots, values = frames.slots, frames.values
         warming = self.warming(slots) < 1.0
         period = frames_per_alarm(frames.interval, self.alarm.per_week)
-        level = self.novelty.level[slots]
+        before = self.novelty.level[slots] if rules.any else None
         novelty = self.novelty.observe(slots, frames.times, values, period)
-        seen = np.where(np.isfinite(values), self.novelty.level[slots], np.nan)
-        vectors = np.concatenate([seen[:, None], frames.errors[:, self.horizons]], axis=1)
-        off = self.whitener.measure(slots, vectors)
+        seen = np.empty((len(slots), len(self._reach), values.shape[1]))
+        kernel.vectors(slots, values, self.novelty.level, frames.errors, self._horizons, seen)
+        off = self.whitener.measure(slots, seen)
         line = self.tails.line(slots, self.common, NATURAL, self._reach, values.shape[1], period)
-        parts = self._parts(novelty, off, line, frames.silence, slots)
+        factor = self.strictness.factor(slots)
+        parts = felt = self._parts(slots, novelty, off, frames.silence, line, factor)
+        if before is not None:
+            matters = self._matters(frames, before, seen, rules)
+            novelty = np.where(matters[:, 0], novelty, 0.0)
+            counted = self.whitener.measure(slots, seen, matters[:, 1:])
+            felt = self._parts(slots, novelty, counted, frames.silence, line, factor)
 
-        felt = parts
-        if rules.any:
-            usual = np.where(np.isnan(level), values, level)
-            matters = np.stack(
-                [
-                    rules.matters(values, usual),
-                    rules.matters(seen, self.whitener.mean[slots, 0]),
-                    *[rules.matters(values, frames.expected)] * len(self.horizons),
-                ],
-                axis=1,
-            )
-            counted = self.whitener.measure(slots, vectors, matters[:, 1:])
-            felt = self._parts(np.where(matters[:, 0], novelty, 0.0), counted, line, frames.silence, slots)
-        unsure = self.score.seen[slots] < WARM_FRAMES  # also a channel that came later
-        young = unsure[:, None] & (np.arange(len(TERMS)) != SILENCE)[:, None]  # it knows by itself when to be trusted
-        parts, felt = (np.where(young, np.minimum(each, UNSURE), each) for each in (parts, felt))
-        outside = rules.outside(values)
-        felt[:, 0] = np.where(outside, np.fmax(felt[:, 0], OUTSIDE), felt[:, 0])
-
-        gate = np.maximum(GATE, GATE_SHARE * line)
-        strange = (off.size >= gate) & ~warming[:, None]
-        accepted = self._settle(slots, frames.times, vectors, strange[:, 0])
-        # that a channel stands still says nothing of how it moves
-        hushed: Bool = frames.silence >= 1.0
-        self.whitener.learn(slots, np.where(hushed[:, None], np.nan, vectors), strange)
+        judgement = Judgement(
+            parts=felt,
+            terms=np.empty(felt.shape[:2]),
+            score=np.empty(len(slots)),
+            channel_score=np.empty(values.shape),
+            trust=np.empty(len(slots)),
+            period=period,
+            accepted=np.empty(len(slots), np.bool_),
+        )
+        strange, usual, taught = np.empty(line.shape, np.bool_), np.empty(line.shape), np.empty(seen.shape)
+        outside = rules.outside(values) if rules.ranged else None
+        known = (slots, values, frames.silence, outside, warming, seen, off.size, line, parts)
+        judged = (judgement.terms, judgement.channel_score, judgement.score, judgement.trust)
+        taken = (strange, usual, taught)
+        kernel.judge(*known, OUTSIDE, GATE, GATE_SHARE, DISTRUST, felt, self.score.seen, *judged, *taken)
+        self._settle(slots, frames.times, seen, strange, judgement.accepted)
+        self.whitener.learn(slots, taught, strange)
         due = joint.due(frames.n, frames.turn)
         if len(due):
             self.whitener.solve(slots[due], self.novelty.level[slots[due]])
-        size = np.where(np.any(hushed, axis=1)[:, None], 0.0, off.size)
-        self.tails.learn(slots, frames.n, size, line, warming, self.common)
-        self.score.seen[slots] += np.isfinite(values)
+        self.tails.learn(slots, frames.n, usual, line, warming, self.common)
+        return judgement
 
-        channel_score = felt.max(axis=1)
-        score = channel_score.max(axis=1, initial=0.0)
-        # what does not matter to the user is not normal for that
-        doubtful = (score >= 1.0) | ((parts.max(axis=(1, 2), initial=0.0) >= 1.0) & ~warming)
-        return Judgement(
-            parts=felt,
-            terms=felt.max(axis=2, initial=0.0),
-            score=score,
-            channel_score=channel_score,
-            trust=np.where(doubtful, DISTRUST, 1.0),
-            period=period,
-            accepted=accepted,
-        )
+    def _parts(self, slots: I64, novelty: F64, off: Joint, silence: F64, line: F64, factor: F64) -> F64:
+        """Each channel's part in each term, [B, T, C]; not over the line before it is warm, also if it came later."""
+        parts = np.empty((len(slots), len(TERMS), novelty.shape[1]))
+        warm = (self.score.seen, WARM_FRAMES, UNSURE)
+        kernel.parts(slots, novelty, off.size, off.blame, silence, line, factor, *warm, parts)
+        return parts
 
-    def _parts(self, novelty: F64, off: Joint, line: F64, silence: F64, slots: I64) -> F64:
-        """Each channel's part in each term, [B, T, C]."""
-        blame = off.blame / np.maximum(off.blame.max(axis=2, initial=0.0, keepdims=True), 1e-300)
-        each = (off.size / line)[:, :, None] * blame  # [B, J, C]
-        parts = np.stack([novelty, each[:, 0], each[:, 1:].max(axis=1), silence], axis=1)
-        weighed: F64 = parts / self.strictness.factor(slots)[:, :, None]
-        return weighed
-
-    def _settle(self, slots: I64, times: F64, vectors: F64, strange: Bool) -> Bool:
-        """Whether streams have been off for so long that where they were meanwhile is normal from now on, [B].
+    def _matters(self, frames: Look, before: F64, seen: F64, rules: Rules) -> Bool:
+        """Whether each channel's deviation counts in its novelty, and in each vector, [B, 1 + J, C].
 
         Args:
-            vectors: [B, J, C] values and errors; NaN where missing.
-            strange: [B] whether the values are off.
+            before: [B, C] levels before the frames; NaN where there was none.
+            seen: [B, J, C] the vectors.
+        """
+        B, J, C = seen.shape
+        sides, others = np.empty((B, 1 + J, C)), np.empty((B, 1 + J, C))
+        mean = self.whitener.mean
+        kernel.compared(frames.slots, frames.values, before, frames.expected, seen, mean, sides, others)
+        return rules.matters(sides, others)
+
+    def _settle(self, slots: I64, times: F64, seen: F64, strange: Bool, accepted: Bool) -> None:
+        """Follow where streams are that are off; take it as normal from now on once that has lasted for so long.
+
+        Args:
+            seen: [B, J, C] values and errors; NaN where missing.
+            strange: [B, J] whether they are off.
+            accepted: [B] whether it is normal from now on; is written.
         """
         score = self.score
-        since = np.where(strange, np.fmin(score.since[slots], times), np.nan)
-        frames = np.where(strange, score.frames[slots] + 1.0, 0.0)
-        first = (frames == 1.0)[:, None, None]  # a channel that is missing meanwhile stays what it was
-        there = np.where(first, self.whitener.mean[slots], score.there[slots])
-        spread = np.where(first, 0.0, score.spread[slots])
-        known = strange[:, None, None] & np.isfinite(vectors)
-        rate = np.where(known, 1.0 / np.maximum(frames, 1.0)[:, None, None], 0.0)
-        off = np.where(known, vectors - there, 0.0)
-        score.since[slots], score.frames[slots] = since, frames
-        score.there[slots] = there + rate * off
-        score.spread[slots] = spread + rate * ((1.0 - rate) * off * off - spread)
-        accepted: Bool = times - since > self.alarm.accept_s
-        self.accept(slots[accepted])
-        return accepted
+        state = (score.since, score.frames, score.there, score.spread)
+        if kernel.settle(slots, times, seen, strange, self.whitener.mean, self.alarm.accept_s, *state, accepted):
+            self.accept(slots[accepted])
 
     def accept(self, slots: I64) -> None:
         """Take where the streams' values and errors were while they deviated as normal, and how far they went there."""
@@ -214,7 +201,9 @@ class Judge:
 
     def onset(self, slots: I64, terms: F64) -> F64:
         """Since when the values of streams that deviate have done so, [B] s since the epoch; NaN of others."""
-        return np.where(terms[:, DEVIATION] >= 1.0, self.score.since[slots], np.nan)
+        onset = np.empty(len(slots))
+        kernel.onset(slots, terms, DEVIATION, self.score.since, onset)
+        return onset
 
     def learn(self, slots: I64, terms: F64, raised: Bool, period: F64) -> None:
         """Take in the terms [B, T] and which frames raised an incident, [B]."""

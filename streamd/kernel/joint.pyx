@@ -7,7 +7,7 @@ from libc.stdlib cimport free, malloc
 
 
 def measure(
-    const int64_t[::1] slots, const double[:, :, ::1] vectors, const unsigned char[:, :, ::1] matters,
+    const int64_t[::1] slots, const double[:, :, ::1] vectors, const unsigned char[:, :, :] matters,
     const double[:, :, ::1] frames, const double[:, :, ::1] mean, const double[:, :, :, ::1] inverse,
     double first_frames, double large, double most,
     double[:, ::1] size, double[:, :, ::1] blame,
