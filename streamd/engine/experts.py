@@ -21,6 +21,7 @@ from streamd.engine.pending import MADE, Pending
 from streamd.engine.regression import Adaptive, Reach, Regression
 from streamd.engine.rows import Rows
 from streamd.engine.seasons import Seasons
+from streamd.kernel import experts as kernel
 from streamd.records import F64, I64
 
 SEASONAL = EXPERTS.index("seasonal")
@@ -97,8 +98,9 @@ class Experts:
             haste: [B] 0..1.
         """
         scaled = errors[:, :PUBLISHED] / usual[:, None]
-        self.mix.learn(slots, scaled[:, :E], scaled[:, MIXED], haste)
-        self.gate.learn(slots, scaled[:, MIXED] - scaled[:, CORRECTED], scaled[:, MIXED], haste)
+        mixed = scaled[:, MIXED]
+        self.mix.learn(slots, scaled[:, :E], mixed, haste)
+        self.gate.learn(slots, mixed - scaled[:, CORRECTED], mixed, haste)
 
     def foretell(self, frames: Frames, errors: F64) -> Foretold:
         """Learn from frames, and say what comes next.
@@ -108,17 +110,17 @@ class Experts:
         """
         slots, n, trust = frames.slots, frames.n, frames.trust
         self.ends.learn(slots, frames.values, frames.before)
-        here = np.isfinite(frames.values)
-        tame = np.minimum(np.maximum(frames.values, frames.lowest), frames.highest)
         self.seasons.advance(slots, frames.steps)
         now = self.seasons.now(slots, frames.times, frames.interval)
+        # a channel that is missing is expected where its seasons have carried it meanwhile
+        tame, rest, here, start = np.empty((4, *frames.values.shape))
+        bounds = (frames.last, frames.lowest, frames.highest)
+        kernel.rest(frames.values, *bounds, now.season, self.lags.rest(slots, n), tame, rest, here, start)
         left = errors[:, SEASONAL]
         self.reach.learn(slots, left, frames.lowest, frames.highest)
         self.backlog.add(slots, n, left, self.lags.trusted(slots, n), frames.usual, frames.haste)
         self.seasons.learn(slots, n, now, frames.interval, tame, trust)
-
-        rest = np.where(here, tame - now.season, self.lags.rest(slots, n))
-        x = self.lags.observe(slots, n, rest, here.astype(np.float64), frames.usual[:, 0])
+        x = self.lags.observe(slots, n, rest, here, frames.usual[:, 0])
         due = regression.due(n, frames.number)
         if len(due):
             those = slots[due]
@@ -129,9 +131,7 @@ class Experts:
 
         experts = np.empty((len(slots), E, *frames.usual.shape[1:]))
         experts[:, 0] = 0.0
-        # a channel that is missing is expected where its seasons have carried it meanwhile
-        resting = np.where(here, -now.season, rest - frames.last)[:, None]
-        seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
+        seasonal = start[:, None] + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
         # bounded before anything is added to it: what the regressions learn is what this leaves
         self.ends.bound(slots, frames.last, seasonal[:, None])
         experts[:, 1] = seasonal
@@ -141,7 +141,9 @@ class Experts:
         self.reach.forecasts(slots, regressions, seasonal, frames.usual)
         self.ends.bound(slots, frames.last, regressions)
         weights = self.mix.weights(slots)
-        return Foretold(experts, weights, (weights * experts).sum(axis=1))
+        mixed = np.empty(frames.usual.shape)
+        kernel.mix(weights, experts, mixed)
+        return Foretold(experts, weights, mixed)
 
     def remember(self, slots: I64, n: I64, foretold: Foretold, corrected: F64, published: F64) -> None:
         """Keep all forecasts made at frames n until their values come; offsets [B, H, C] with the network's part."""
