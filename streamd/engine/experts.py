@@ -21,6 +21,7 @@ from streamd.engine.pending import MADE, Pending
 from streamd.engine.regression import Adaptive, Reach, Regression
 from streamd.engine.rows import Rows
 from streamd.engine.seasons import Seasons
+from streamd.kernel import experts as kernel
 from streamd.records import F64, I64
 
 SEASONAL = EXPERTS.index("seasonal")
@@ -97,8 +98,9 @@ class Experts:
             haste: [B] 0..1.
         """
         scaled = errors[:, :PUBLISHED] / usual[:, None]
-        self.mix.learn(slots, scaled[:, :E], scaled[:, MIXED], haste)
-        self.gate.learn(slots, scaled[:, MIXED] - scaled[:, CORRECTED], scaled[:, MIXED], haste)
+        mixed = scaled[:, MIXED]
+        self.mix.learn(slots, scaled[:, :E], mixed, haste)
+        self.gate.learn(slots, mixed - scaled[:, CORRECTED], mixed, haste)
 
     def foretell(self, frames: Frames, errors: F64) -> Foretold:
         """Learn from frames, and say what comes next.
@@ -139,7 +141,9 @@ class Experts:
         self.reach.forecasts(slots, regressions, seasonal, frames.usual)
         self.ends.bound(slots, frames.last, regressions)
         weights = self.mix.weights(slots)
-        return Foretold(experts, weights, (weights * experts).sum(axis=1))
+        mixed = np.empty(frames.usual.shape)
+        kernel.mix(weights, experts, mixed)
+        return Foretold(experts, weights, mixed)
 
     def remember(self, slots: I64, n: I64, foretold: Foretold, corrected: F64, published: F64) -> None:
         """Keep all forecasts made at frames n until their values come; offsets [B, H, C] with the network's part."""

@@ -1,0 +1,3 @@
+from streamd.records import F64
+
+def mix(weights: F64, experts: F64, out: F64) -> None: ...
