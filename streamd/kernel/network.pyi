@@ -1,7 +1,16 @@
 from streamd.records import F32, F64
 
-def cells(gates: F32, bias: F32, before: F32, hidden: F32, cell: F32) -> None: ...
-def skip(x: F32, weights: F32, bias: F32, out: F32) -> None: ...
+def layer(
+    below: F32,
+    w_below: F32,
+    w_before: F32,
+    bias: F32,
+    before: F32,
+    cell_before: F32,
+    hidden: F32,
+    cell: F32,
+) -> None: ...
+def head(top: F32, weights: F32, bias: F32, x: F32, skip: F32, out: F32) -> None: ...
 def observe(
     values: F64,
     before: F64,

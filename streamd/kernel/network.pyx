@@ -3,40 +3,73 @@
 from libc.math cimport M_PI, cos, expf, fabsf, fmax, isnan, log2, sin, tanhf
 
 
-def cells(float[:, ::1] gates, const float[::1] bias, const float[:, :] before, float[:, :] hidden, float[:, :] cell):
-    """LSTM cells after their matrix products.
+cdef enum:
+    LANES = 8  # sums that go side by side, so that a dot product becomes vectors
 
-    gates: [B, 4 K] in the order i, f, g, o, without bias, [4 K]; used up. before: [B, K] cells before.
-    hidden, cell: [B, K] of now.
+
+cdef float dot(const float* a, const float* b, Py_ssize_t N) noexcept nogil:
+    cdef float[LANES] sums
+    cdef Py_ssize_t i, j
+    cdef float total = 0.0
+    for j in range(LANES):
+        sums[j] = 0.0
+    for i in range(N // LANES):
+        for j in range(LANES):
+            sums[j] += a[LANES * i + j] * b[LANES * i + j]
+    for i in range(N - N % LANES, N):
+        total += a[i] * b[i]
+    for j in range(LANES):
+        total += sums[j]
+    return total
+
+
+cdef inline float sigmoid(float z) noexcept nogil:
+    return <float>1.0 / (<float>1.0 + expf(-z))
+
+
+def layer(
+    const float[:, :] below, const float[:, ::1] w_below, const float[:, ::1] w_before, const float[::1] bias,
+    const float[:, :] before, const float[:, :] cell_before, float[:, :] hidden, float[:, :] cell,
+):
+    """A step of one layer of LSTM cells, stream by stream.
+
+    below: [B, I] what comes in; before, cell_before: [B, K] hidden states and cells; hidden, cell: [B, K] those of now.
+    w_below: [4 K, I]; w_before: [4 K, K]; bias: [4 K]; gates in the order i, f, g, o. Rows of below and before lie as
+    one.
     """
-    cdef Py_ssize_t b, k, K = before.shape[1]
-    cdef float* gate
+    cdef Py_ssize_t b, k, row, I = below.shape[1], K = before.shape[1]
+    cdef const float* seen
+    cdef const float* known
+    cdef float[4] gate
     with nogil:
-        for b in range(gates.shape[0]):
-            gate = &gates[b, 0]
-            for k in range(4 * K):
-                gate[k] += bias[k]
+        for b in range(below.shape[0]):
+            seen, known = &below[b, 0], &before[b, 0]
             for k in range(K):
-                cell[b, k] = before[b, k] / (<float>1.0 + expf(-gate[K + k])) \
-                    + tanhf(gate[2 * K + k]) / (<float>1.0 + expf(-gate[k]))
-                hidden[b, k] = tanhf(cell[b, k]) / (<float>1.0 + expf(-gate[3 * K + k]))
+                for row in range(4):
+                    gate[row] = dot(&w_below[row * K + k, 0], seen, I) + dot(&w_before[row * K + k, 0], known, K) \
+                        + bias[row * K + k]
+                cell[b, k] = sigmoid(gate[1]) * cell_before[b, k] + sigmoid(gate[0]) * tanhf(gate[2])
+                hidden[b, k] = sigmoid(gate[3]) * tanhf(cell[b, k])
 
 
-def skip(const float[:, :] x, const float[:, :, :] weights, const float[::1] bias, float[:, :, ::1] out):
-    """Add to out, [B, H, C], its bias, [H C], and what each channel's own planes in x, [B, inputs], say.
+def head(
+    const float[:, :] top, const float[:, ::1] weights, const float[::1] bias, const float[:, :] x,
+    const float[:, :, :] skip, float[:, :, ::1] out,
+):
+    """Corrections into out, [B, H, C], from the top layer, [B, K], and each channel's own planes in x, [B, inputs].
 
-    weights: [H, planes, C].
+    weights: [H C, K]; bias: [H C]; skip: [H, planes, C].
     """
-    cdef Py_ssize_t b, h, p, c, C = out.shape[2]
+    cdef Py_ssize_t b, h, p, c, C = out.shape[2], K = top.shape[1]
     cdef float total
     with nogil:
         for b in range(out.shape[0]):
             for h in range(out.shape[1]):
                 for c in range(C):
-                    total = 0.0
-                    for p in range(weights.shape[1]):
-                        total += x[b, p * C + c] * weights[h, p, c]
-                    out[b, h, c] += bias[h * C + c] + total
+                    total = dot(&weights[h * C + c, 0], &top[b, 0], K) + bias[h * C + c]
+                    for p in range(skip.shape[1]):
+                        total += x[b, p * C + c] * skip[h, p, c]
+                    out[b, h, c] = total
 
 
 cdef inline float bounded(double value, double limit) noexcept nogil:

@@ -23,7 +23,7 @@ from streamd.records import F32
 
 Weights: TypeAlias = dict[str, Tensor]  # never changed in place once the network is in use
 
-FEW = 8  # streams of a batch up to which numpy does a step, in half the time
+FEW = 8  # streams of a batch up to which a kernel is faster than torch
 FORGET_BIAS = 1.0  # a fresh cell remembers (Jozefowicz et al. 2015)
 
 
@@ -96,8 +96,7 @@ def step(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F
         corrections [B, H, C], new h and c [B, L, K].
     """
     if len(x) <= FEW:
-        with np.errstate(over="ignore", invalid="ignore"):  # as torch does; what is not finite is set right later
-            return _step_of_few(weights, shape, x, h, c)
+        return _step_of_few(weights, shape, x, h, c)  # what is not finite is set right later
     h_new, c_new = np.empty_like(h), np.empty_like(c)
     with torch.inference_mode():
         below = torch.from_numpy(x)
@@ -115,15 +114,15 @@ def step(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F
 
 def _step_of_few(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F32, F32]:
     """The same for so few streams that calling torch takes longer than the arithmetic does."""
-    h_new, c_new = np.empty_like(h), np.empty_like(c)
+    h_new, c_new = np.empty(h.shape, np.float32), np.empty(c.shape, np.float32)
     below = x
     for layer in range(shape.layers):
-        gates = below @ weights[f"w_ih_{layer}"].numpy().T
-        gates += h[:, layer] @ weights[f"w_hh_{layer}"].numpy().T
-        kernel.cells(gates, weights[f"b_{layer}"].numpy(), c[:, layer], h_new[:, layer], c_new[:, layer])
+        w_ih, w_hh, bias = (weights[f"{name}_{layer}"].numpy() for name in ("w_ih", "w_hh", "b"))
+        kernel.layer(below, w_ih, w_hh, bias, h[:, layer], c[:, layer], h_new[:, layer], c_new[:, layer])
         below = h_new[:, layer]
-    out = (below @ weights["w_head"].numpy().T).reshape(len(x), shape.horizon, shape.channels)
-    kernel.skip(x, weights["w_skip"].numpy(), weights["b_head"].numpy(), out)
+    out = np.empty((len(x), shape.horizon, shape.channels), np.float32)
+    w_head, b_head, w_skip = (weights[name].numpy() for name in ("w_head", "b_head", "w_skip"))
+    kernel.head(below, w_head, b_head, x, w_skip, out)
     return out, h_new, c_new
 
 

@@ -13,27 +13,31 @@ def sigmoid(z):
     return 1.0 / (1.0 + np.exp(-z))
 
 
-def test_cells_are_those_of_the_plain_formula():
-    random, K = np.random.default_rng(0), 7
-    gates, bias = random.normal(size=(3, 4 * K)).astype(np.float32) * 20, random.normal(size=4 * K).astype(np.float32)
-    before = random.normal(size=(3, 2, K)).astype(np.float32)
-    i, f, g, o = np.split(gates.astype(np.float64) + bias, 4, axis=1)
-    cell = sigmoid(f) * before[:, 1] + sigmoid(i) * np.tanh(g)
+def test_a_layer_is_that_of_the_plain_formula():
+    random, K, inputs = np.random.default_rng(0), 7, 21
+    below, w_below, w_before, bias, before, cell = (
+        random.normal(size=size).astype(np.float32)
+        for size in ((3, inputs), (4 * K, inputs), (4 * K, K), (4 * K,), (3, 2, K), (3, 2, K))
+    )
+    gates = below.astype(np.float64) @ w_below.T + before[:, 1] @ w_before.T + bias
+    i, f, g, o = np.split(gates, 4, axis=1)
+    plain = sigmoid(f) * cell[:, 1] + sigmoid(i) * np.tanh(g)
     hidden, new = np.zeros((2, 3, 2, K), np.float32)
-    network.cells(gates, bias, before[:, 1], hidden[:, 0], new[:, 0])
-    np.testing.assert_allclose(new[:, 0], cell, atol=1e-5)
-    np.testing.assert_allclose(hidden[:, 0], sigmoid(o) * np.tanh(cell), atol=1e-5)
+    network.layer(below, w_below, w_before, bias, before[:, 1], cell[:, 1], hidden[:, 0], new[:, 0])
+    np.testing.assert_allclose(new[:, 0], plain, atol=1e-5)
+    np.testing.assert_allclose(hidden[:, 0], sigmoid(o) * np.tanh(plain), atol=1e-5)
     assert not hidden[:, 1].any()
 
 
-def test_each_channel_skips_to_its_own_corrections():
+def test_the_head_adds_what_each_channels_own_planes_say():
     random = np.random.default_rng(1)
-    x, weights, bias, out = (
-        random.normal(size=size).astype(np.float32) for size in ((2, 17), (4, 5, 3), (12,), (2, 4, 3))
+    x, top, weights, skip, bias = (
+        random.normal(size=size).astype(np.float32) for size in ((2, 17), (2, 9), (12, 9), (4, 5, 3), (12,))
     )
-    plain = out + bias.reshape(4, 3) + np.einsum("bpc,hpc->bhc", x[:, :15].reshape(2, 5, 3), weights)
-    network.skip(x, weights, bias, out)
-    np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-6)
+    out = np.empty((2, 4, 3), np.float32)
+    network.head(top, weights, bias, x, skip, out)
+    plain = (top @ weights.T + bias).reshape(2, 4, 3) + np.einsum("bpc,hpc->bhc", x[:, :15].reshape(2, 5, 3), skip)
+    np.testing.assert_allclose(out, plain, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
