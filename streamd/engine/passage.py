@@ -138,13 +138,14 @@ def _arrive(state: State, batch: Batch) -> _Arrived:
     if (fresh := slots[n == 0]).size:
         state.intervals.multiplier[fresh] = state.pool.begin()
         state.judge.begin(fresh)
-    gap = batch.times - timing.last_time[slots]
-    steps = timing.advance(slots, batch.times)
+    times = np.ascontiguousarray(batch.times)
+    gap = times - timing.last_time[slots]
+    steps = timing.advance(slots, times)
     before = state.scale.last[slots]
     values = np.where(np.abs(batch.values) <= LARGEST, batch.values, np.nan)
     return _Arrived(
         streams=batch.streams,
-        times=batch.times,
+        times=times,
         sent=batch.values,
         slots=slots,
         seq=seq,
