@@ -1,6 +1,7 @@
 """What a reading costs and a stream weighs as streams and channels grow: tables for the README of this folder.
 
     python tests/benchmarks/growth.py [--streams 10,100,1000,10000] [--channels 1,8,32] [--horizon 12] [--batch 10]
+                                      [--picture growth.png]
 
 The engine alone, training off, a process per row. Readings come in batches of the same size however many streams there
 are, from streams drawn at random: a row tells what the number of streams costs, not what larger batches save. Beside
@@ -13,13 +14,16 @@ from __future__ import annotations
 import argparse
 import resource
 import statistics
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # where `tests` is, also when this file is run as a script
 from streamd.config import Group, Training
 from streamd.engine import layout
 from streamd.engine.engine import Engine
@@ -94,6 +98,36 @@ def row_bytes(channels: int, horizon: int) -> dict[str, int]:
     return {name: sum(array.nbytes for array in arrays.values()) for name, arrays in made.items()}
 
 
+def draw(costs: dict[tuple[int, int], Cost], file: Path) -> None:
+    """A picture of what (channels, streams) cost, drawn by a real browser."""
+    from plotly.graph_objects import Figure, Scatter
+    from plotly.subplots import make_subplots
+
+    from tests.browser.chromium import launched
+
+    panels = {
+        "µs CPU per reading": lambda cost: cost.cpu_us,
+        "readings/s of one core": lambda cost: 1e6 / cost.cpu_us,
+        "RSS, MB": lambda cost: cost.rss_mb,
+    }
+    figure: Figure = make_subplots(1, len(panels), subplot_titles=list(panels), horizontal_spacing=0.07)
+    for place, channels in enumerate(sorted({channels for channels, _ in costs})):
+        streams = [count for width, count in costs if width == channels]
+        for column, of in enumerate(panels.values(), 1):
+            heights = [of(costs[channels, count]) for count in streams]
+            line = {"color": ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")[place % 5]}
+            name = f"{channels} channel{'s' if channels > 1 else ''}"
+            figure.add_trace(Scatter(x=streams, y=heights, name=name, line=line, showlegend=column == 1), 1, column)
+    figure.update_xaxes(type="log", title="streams", dtick=1)
+    figure.update_yaxes(type="log", dtick=1)
+    figure.update_layout(template="plotly_white", margin={"t": 40, "b": 10}, legend={"orientation": "h", "y": -0.25})
+    with launched() as browser:
+        page = browser.new_page(viewport={"width": 1080, "height": 380})
+        page.set_content(figure.to_html(config={"displayModeBar": False}))
+        page.wait_for_selector(".legend")
+        page.screenshot(path=str(file))
+
+
 def _numbers(text: str) -> list[int]:
     return [int(number) for number in text.split(",")]
 
@@ -104,14 +138,17 @@ def main() -> None:
     parser.add_argument("--channels", type=_numbers, default=[1, 8, 32])
     parser.add_argument("--horizon", type=int, default=12)
     parser.add_argument("--batch", type=int, default=10)
+    parser.add_argument("--picture", type=Path, help="a PNG of it")
     parser.add_argument("--readings", type=int, default=2000, help="in each of the five runs")
     asked = parser.parse_args()
     print(f"| streams | channels | CPU us per reading | over that of {asked.batch} streams | RSS MB |")
     print("|---:|---:|---:|---:|---:|")
+    costs: dict[tuple[int, int], Cost] = {}
     for channels in asked.channels:
         for streams in asked.streams:
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
                 cost = apart.submit(measure, streams, channels, asked.horizon, asked.batch, asked.readings).result()
+            costs[channels, streams] = cost
             print(
                 f"| {streams:,} | {channels} | {cost.cpu_us:.0f} | {cost.ratio:.2f} | {cost.rss_mb:.0f} |", flush=True
             )
@@ -120,6 +157,8 @@ def main() -> None:
     parts = [row_bytes(channels, asked.horizon) for channels in asked.channels]
     for name in sorted(parts[-1], key=lambda name: -parts[-1][name]):
         print(f"| {name} | " + " | ".join(f"{part[name] / 1000:.1f}" for part in parts) + " |")
+    if asked.picture:
+        draw(costs, asked.picture)
     print("| all | " + " | ".join(f"{sum(part.values()) / 1000:.1f}" for part in parts) + " |")
 
 
