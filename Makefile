@@ -49,8 +49,8 @@ uninstall:  ## the program and the unit; config and state stay
 demo: $(VENV)/for-demo  ## everything at once, on an embedded broker, with the page; SECONDS=60 ends it by itself
 	@$(BIN)/streamd demo $(if $(SECONDS),--seconds $(SECONDS))
 
-test: test-env  ## the tests; ARGS='-k word -x' goes to pytest
-	@$(BIN)/python -m pytest $(ARGS)
+test: test-env  ## the tests, two files at a time; ARGS='-k word -x' goes to pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 # Fetches Debian packages, $(1), for programs that are missing, or says which and $(2) without them.
 define fetch

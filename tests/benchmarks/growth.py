@@ -119,7 +119,7 @@ def draw(costs: dict[tuple[int, int], Cost], file: Path) -> None:
             name = f"{channels} channel{'s' if channels > 1 else ''}"
             figure.add_trace(Scatter(x=streams, y=heights, name=name, line=line, showlegend=column == 1), 1, column)
     figure.update_xaxes(type="log", title="streams", dtick=1)
-    figure.update_yaxes(type="log", dtick=1)
+    figure.update_yaxes(type="log", nticks=6)
     figure.update_layout(template="plotly_white", margin={"t": 40, "b": 10}, legend={"orientation": "h", "y": -0.25})
     with launched() as browser:
         page = browser.new_page(viewport={"width": 1080, "height": 380})
