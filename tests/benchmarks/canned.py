@@ -21,13 +21,13 @@ _random = np.random.default_rng(1)
 
 def apply(self: Engine, batch: Batch) -> Outcome:
     """In place of the engine's own."""
-    slots = self._open(batch.streams)
+    slots = self.state.open(batch.streams)
     seq = self.timing.seq[slots]
     self.timing.advance(slots, batch.times)
     rows, width, horizon = len(batch), len(self.channels), self.settings.horizon_steps
     ahead = (rows, horizon, width)
     mean = 20.0 + _random.random(ahead)
-    self.frames += rows
+    self.state.frames += rows
     return Outcome(
         channels=self.channels,
         streams=batch.streams,
