@@ -115,6 +115,9 @@ class Channel(Section, frozen=True):
 class Group(Section, frozen=True):
     channels: tuple[str, ...] | Literal["auto"] = "auto"
     horizon_steps: Annotated[int, Meta(ge=1, le=1000)] = 12
+    profile: Literal["auto", "full", "compact"] = (
+        "auto"  # how much a stream may hold; auto: what state.memory_mb allows
+    )
     channel: dict[str, Channel] = {}  # what is known of a channel beforehand
     coverage: Share | tuple[Share, ...] = 0.9  # share of the values that an interval holds; the first is the main one
     paths: Annotated[int, Meta(ge=0, le=1000)] = 0  # sample paths with each forecast
@@ -156,6 +159,9 @@ class State(Section, frozen=True):
     recovery_s: Positive = 60.0  # a journal that would take longer to replay is worth a checkpoint
     checkpoint_s: Positive = 300.0  # between checkpoints where there is no journal
     keep: Count = 3
+    memory_mb: Positive = (
+        512.0  # for the streams in memory; over it, a start makes groups whose profile is auto compact
+    )
 
 
 class Log(Section, frozen=True):

@@ -190,7 +190,7 @@ class Outcome:
     terms: F64  # [B, T] the score's terms, in the order of engine.score.TERMS, same scale
     channel_score: F64  # [B, C] each channel's part, same scale
     weights: F64  # [B, E + 1, H, C] what each expert counts in the mean, and the network's correction, which is last
-    experts: F64  # [B, E, H, C] what each expert forecast
+    experts: F64  # [B, E, H, C] what each expert forecast; NaN of one that the compact profile does without
     levels: F64  # [B, Q, 2, H, C] lower and upper for each of the group's coverages, ascending
     drifted: Bool  # [B] the stream's errors have changed, says this frame
     warming: F64  # [B] progress of the warm-up, 1.0 when the score is calibrated

@@ -23,6 +23,7 @@ from streamd.config import Config, ConfigError, Group
 from streamd.edge.disk import Disk
 from streamd.edge.recall import Mark
 from streamd.edge.training import Client, TrainingThread
+from streamd.engine import layout
 from streamd.engine.engine import Engine
 from streamd.engine.migrate import migrate
 from streamd.engine.mix import EXPERTS
@@ -41,6 +42,7 @@ from streamd.wire.messages import Message
 
 log = logging.getLogger("streamd.recovery")
 
+KEPT_COMPACT = 0.5  # of the budget: a compact group stays so as long as full ones would take more
 RECORDS_PER_TURN = 200  # applied between two looks at the event loop
 
 
@@ -113,7 +115,7 @@ async def recover(config: Config, thread: TrainingThread[Job, Candidate], disk: 
         state.journal = await disk(lambda: _open_journal(folder, position))
         await _apply_journal(state, state.journal, disk, stop, prefix=config.mqtt.prefix)
     if not stop.is_set():
-        _fit(state, config.groups(), disk)
+        _fit(state, profiles(state.engines, config.groups(), config.state.memory_mb * 1e6), disk)
         # the settings that a group begins with are in no record of the journal, so they have to be in a checkpoint
         state.refitted |= kept is not None and not engines.keys() <= kept.meta["groups"].keys()
     return state
@@ -138,6 +140,30 @@ def _engine(name: str, settings: Group, trainer: Client[Job, Candidate], kept: C
     except (ValueError, KeyError) as error:
         raise ConfigError(f"the state of group {name} can't be read: {error}; move the state folder away") from error
     return engine
+
+
+def profiles(engines: Mapping[str, Engine], groups: Mapping[str, Group], budget: float) -> dict[str, Group]:
+    """The groups' settings, with "compact" for "auto" where full ones would take more than a budget, in bytes.
+
+    Back to full only where that would take less than half of it: a start is not to undo what the last one did.
+    """
+    full = 0
+    for name, settings in groups.items():
+        resident = min(engines[name].known, settings.max_resident_streams)
+        full += resident * layout.row_bytes(settings, len(engines[name].channels))
+    picked = dict(groups)
+    for name, settings in groups.items():
+        if settings.profile != "auto":
+            continue
+        was = engines[name].settings.profile == "compact"
+        compact = full > (KEPT_COMPACT if was else 1.0) * budget
+        if compact:
+            picked[name] = msgspec.structs.replace(settings, profile="compact")
+        log.info(
+            "action=profile group=%s profile=%s streams=%d full_mb=%.0f memory_mb=%.0f",
+            *(name, "compact" if compact else "full", engines[name].known, full / 1e6, budget / 1e6),
+        )
+    return picked
 
 
 def _fit(state: State, groups: Mapping[str, Group], disk: Disk) -> None:

@@ -16,10 +16,10 @@ FILE = Path("/etc/streamd/streamd.toml")
 SOURCE = '[[source]]\ntopic = "plant/{stream}/telemetry"\ngroup = "pumps"\n'
 WAITING = {
     "mqtt": {"host", "port", "client_id", "inbox_messages", "outbox_messages", "max_payload_bytes", "prefix"},
-    "group.*": {"channels", "horizon_steps", "coverage", "paths", "seed", "network"},
+    "group.*": {"channels", "horizon_steps", "profile", "coverage", "paths", "seed", "network"},
     "group.*.training": {"burn_in_frames", "train_frames", "memory_windows"},
     "http": {"host", "port", "token_file"},
-    "state": {"folder", "durability"},
+    "state": {"folder", "durability", "memory_mb"},
 }
 
 

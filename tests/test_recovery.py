@@ -13,10 +13,11 @@ import pytest
 from streamd.config import Alarm, Config, ConfigError, Group, Source, State
 from streamd.edge.disk import Disk
 from streamd.edge.training import TrainingThread
+from streamd.engine import layout
 from streamd.model.training import Candidate, Job, train
 from streamd.records import Configure, Effect, Marks, Silent
 from streamd.recovery import State as Found
-from streamd.recovery import recover, unsent
+from streamd.recovery import profiles, recover, unsent
 from streamd.store import codec, folders
 from streamd.store.archive import Archive
 from streamd.store.checkpoint import Checkpoint
@@ -37,15 +38,19 @@ def config(folder: Path, group: Group = SETTINGS) -> Config:
     )
 
 
-def recovered(folder: Path, group: Group = SETTINGS, *, stopped: bool = False) -> tuple[Bits, dict[str, Any], Found]:
+def recovered(
+    folder: Path, group: Group = SETTINGS, *, stopped: bool = False, memory_mb: float = 512.0
+) -> tuple[Bits, dict[str, Any], Found]:
     """The engine's state after a recovery, and what was found beside it."""
+    settings = config(folder, group)
+    settings = msgspec.structs.replace(settings, state=msgspec.structs.replace(settings.state, memory_mb=memory_mb))
 
     async def body() -> tuple[Bits, dict[str, Any], Found]:
         stop = asyncio.Event()
         if stopped:
             stop.set()
         with TrainingThread[Job, Candidate](train) as thread, Disk("journal") as disk:
-            found = await recover(config(folder, group), thread, disk, stop)
+            found = await recover(settings, thread, disk, stop)
             arrays, meta = state(found.engines["pumps"])
             await disk(found.close)
             return bits(arrays), meta, found
@@ -303,3 +308,30 @@ def test_what_the_journal_holds_of_incidents_is_archived_again_and_once(tmp_path
         assert sorted(rows) == sorted((one.group, one.incident, one.kind, one.place, one.body) for one in scene.rows())
         assert {"told", "frames", "verdict"} == {row[2] for row in rows}
         assert sum(row[1] == silence.id and row[2] == "told" for row in rows) == 2, "raised and cleared, once each"
+
+
+def test_where_full_streams_take_more_than_the_budget_a_start_makes_them_compact_and_they_stay_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    auto = msgspec.structs.replace(SETTINGS, horizon_steps=12)
+    daemon = StateFolder(tmp_path, settings=auto)
+    daemon.apply(Plant(1).batches(60))
+    daemon.checkpoint()
+    daemon.close()
+    engine, groups = daemon.engine, {"pumps": auto}
+    full = engine.known * layout.row_bytes(auto, len(engine.channels))
+    assert profiles({"pumps": engine}, groups, full) == groups, "what fits is left as it is"
+    compact = profiles({"pumps": engine}, groups, 0.9 * full)
+    assert compact["pumps"].profile == "compact"
+    caplog.set_level("INFO", logger="streamd.recovery")
+    _, _, found = recovered(tmp_path, auto, memory_mb=0.9 * full / 1e6)
+    assert found.refitted
+    assert found.engines["pumps"].settings.profile == "compact"
+    assert "action=profile group=pumps profile=compact streams=6" in caplog.text
+    assert "the profile was full and is compact" in caplog.text
+    engines = found.engines
+    # it would fit now, but as narrowly as it did not before
+    assert profiles(engines, groups, 1.1 * full) == compact
+    assert profiles(engines, groups, 2.1 * full) == groups
+    said = {"pumps": msgspec.structs.replace(auto, profile="full")}
+    assert profiles(engines, said, 0.1 * full) == said, "what is asked for is done"

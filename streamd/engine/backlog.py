@@ -1,7 +1,7 @@
 """What the last frames have taught, until it goes into a regression's sums: many at once cost little more than one.
 
-A frame teaches what the forecasts of the H frames before it ought to have been. Knows targets and weights; neither what
-is regressed on nor what is made of the sums.
+A frame teaches what the forecasts that were made for it ought to have been. Knows targets and weights; neither what is
+regressed on nor what is made of the sums.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from streamd.engine.rows import Rows, column
 from streamd.kernel import backlog as kernel
 from streamd.records import F32, F64, I64
 
-KEPT = 24  # frames that are kept, and so the most that may come between two times that they are taken
+KEPT = 24  # frames that a full state keeps: the most that may come between two times that they are taken
 
 
 class Backlog(Rows):
-    """Rings over the last frames; frame n lies at n % KEPT."""
+    """Rings over the last frames; frame n lies at n % U."""
 
     targets: F32 = column(
-        KEPT, "H", "C", dtype=np.float32
-    )  # what the forecasts made 1..H frames before ought to have been, times their weights
-    weights: F32 = column(KEPT, "H", "C", dtype=np.float32)
-    haste: F32 = column(KEPT, dtype=np.float32)
+        "U", "H", "C", dtype=np.float32
+    )  # what the forecasts made h frames before ought to have been, times their weights
+    weights: F32 = column("U", "H", "C", dtype=np.float32)
+    haste: F32 = column("U", dtype=np.float32)
     count: I64 = column(dtype=np.int64)  # frames that were not taken yet
 
     def add(self, slots: I64, n: I64, errors: F64, trusted: F64, usual: F64, haste: F64) -> None:

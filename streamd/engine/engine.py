@@ -128,7 +128,7 @@ class Engine:
             case Withdraw(incident):
                 return self.feedback.refusal(incident, taught=True)
             case Configure(settings):
-                if keys := live.fixed(self.settings, msgspec.convert(settings, Group)):
+                if keys := live.fixed(self.settings, self._told(settings)):
                     return f"{', '.join(keys)} can't be changed while it runs"
         return ""
 
@@ -159,8 +159,13 @@ class Engine:
             case Withdraw(incident):
                 self.feedback.withdraw(incident)
             case Configure(settings) if not self.refusal(command):
-                self.state.configure(msgspec.convert(settings, Group))
+                self.state.configure(self._told(settings))
         return Effect()
+
+    def _told(self, settings: Mapping[str, Any]) -> Group:
+        """Settings as they were given; a profile that is left to us stays what it is while we run."""
+        told = msgspec.convert(settings, Group)
+        return msgspec.structs.replace(told, profile=self.settings.profile) if told.profile == "auto" else told
 
     def apply(self, batch: Batch) -> Outcome:
         """Move the state on by one batch.

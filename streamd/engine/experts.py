@@ -12,20 +12,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamd.engine import regression
+from streamd.engine import horizons, regression
 from streamd.engine.backlog import Backlog
 from streamd.engine.ends import Ends
 from streamd.engine.lags import Lags
-from streamd.engine.mix import EXPERTS, E, Gate, Mix
-from streamd.engine.pending import MADE, Pending
+from streamd.engine.mix import EXPERTS, Gate, Mix
+from streamd.engine.pending import Pending
 from streamd.engine.regression import Adaptive, Reach, Regression
 from streamd.engine.rows import Rows
 from streamd.engine.seasons import Seasons
 from streamd.kernel import experts as kernel
+from streamd.kernel import horizons as between
 from streamd.records import F64, I64
 
 SEASONAL = EXPERTS.index("seasonal")
-MIXED, CORRECTED, PUBLISHED = (1 + MADE.index(name) for name in ("mixed", "corrected", "published"))
+MIXED, CORRECTED, PUBLISHED = -3, -2, -1  # of what was made, behind the experts
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,16 @@ class Foretold:
     experts: F64  # [B, E, H, C]
     weights: F64  # [B, E, H, C] they add to one
     mixed: F64  # [B, H, C]
+    seasonal: F64  # [B, W, C] of every step, also of those that are not judged
+
+
+@dataclass(frozen=True, slots=True)
+class Forecasts:
+    """The same and what was made of it for all of EXPERTS, and for every step that is published."""
+
+    experts: F64  # [B, 4, W, C]; NaN of one that a compact state does without
+    weights: F64  # [B, 5, W, C] the experts', which add to one, and how far the network is followed
+    offset: F64  # [B, W, C] the forecast
 
 
 class Experts:
@@ -73,6 +84,8 @@ class Experts:
         self.ends = Ends(sizes)
         self.mix = Mix(sizes)
         self.gate = Gate(sizes)
+        self._steps, self._horizon = horizons.of(sizes), sizes["W"]
+        self._regressions = (self.regression, self.adaptive)[: sizes["E"] - 2]
 
     def parts(self) -> dict[str, Rows]:
         """Those with a row per slot, by name."""
@@ -93,20 +106,20 @@ class Experts:
         """Let mix and gate learn from the forecasts whose values have come.
 
         Args:
-            errors: [B, 1 + MADE, H, C]; NaN where not judged.
+            errors: [B, 1 + M, H, C]; NaN where not judged.
             usual: [B, H, C] usual change.
             haste: [B] 0..1.
         """
-        scaled = errors[:, :PUBLISHED] / usual[:, None]
+        scaled = errors / usual[:, None]
         mixed = scaled[:, MIXED]
-        self.mix.learn(slots, scaled[:, :E], mixed, haste)
+        self.mix.learn(slots, scaled[:, :MIXED], mixed, haste)
         self.gate.learn(slots, mixed - scaled[:, CORRECTED], mixed, haste)
 
     def foretell(self, frames: Frames, errors: F64) -> Foretold:
         """Learn from frames, and say what comes next.
 
         Args:
-            errors: [B, 1 + MADE, H, C], as for `judge`.
+            errors: [B, 1 + M, H, C], as for `judge`.
         """
         slots, n, trust = frames.slots, frames.n, frames.trust
         self.ends.learn(slots, frames.values, frames.before)
@@ -119,31 +132,54 @@ class Experts:
 
         rest = self.lags.filled(slots, n, tame - season)
         x = self.lags.observe(slots, n, rest, here.astype(np.float64), frames.usual[:, 0])
-        due = regression.due(n, frames.number)
+        due = regression.due(n, frames.number, self.backlog.sizes["U"])
         if len(due):
             those = slots[due]
-            for model in (self.regression, self.adaptive):
+            for model in self._regressions:
                 model.learn(those, n[due], self.backlog, self.lags)
                 model.solve(those, frames.usual[due, 0])
             self.backlog.empty(those)
 
-        experts = np.empty((len(slots), E, *frames.usual.shape[1:]))
+        experts = np.empty((len(slots), self.mix.sizes["E"], *frames.usual.shape[1:]))
         experts[:, 0] = 0.0
         # a channel that is missing is expected where its seasons have carried it meanwhile
         resting = np.where(here, -season, rest - frames.last)[:, None]
-        seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, experts.shape[2])
+        seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, self._horizon)
         # bounded before anything is added to it: what the regressions learn is what this leaves
         self.ends.bound(slots, frames.last, seasonal[:, None])
+        every, seasonal = seasonal, self._judged(seasonal)
         experts[:, 1] = seasonal
         regressions = experts[:, 2:]
-        self.regression.foretell(slots, x, regressions[:, 0])
-        self.adaptive.foretell(slots, x, regressions[:, 1])
+        for place, model in enumerate(self._regressions):
+            model.foretell(slots, x, regressions[:, place])
         self.reach.forecasts(slots, regressions, seasonal, frames.usual)
         self.ends.bound(slots, frames.last, regressions)
         weights = self.mix.weights(slots)
         mixed = np.empty(frames.usual.shape)
         kernel.mix(weights, experts, mixed)
-        return Foretold(experts, weights, mixed)
+        return Foretold(experts, weights, mixed, every)
+
+    def tell(self, frames: Frames, foretold: Foretold, share: F64, offset: F64) -> Forecasts:
+        """What is published: also of steps that are not judged, for which what the seasons leave is a straight line.
+
+        Args:
+            share: [B, H, C] how far the network is followed.
+            offset: [B, H, C] the forecast.
+        """
+        if len(self._steps) == self._horizon and foretold.experts.shape[1] == len(EXPERTS):
+            return Forecasts(foretold.experts, np.concatenate([foretold.weights, share[:, None]], axis=1), offset)
+        B, _, C = offset.shape
+        experts = np.full((B, len(EXPERTS), self._horizon, C), np.nan)
+        weights, told = np.zeros((B, len(EXPERTS) + 1, self._horizon, C)), np.empty((B, self._horizon, C))
+        made = (foretold.experts, foretold.weights, foretold.seasonal, offset)
+        between.mixed(self._steps, *made, experts, weights, told)
+        weights[:, -1] = horizons.between(self._steps, share)
+        self.ends.bound(frames.slots, frames.last, told[:, None])
+        return Forecasts(experts, weights, told)
+
+    def _judged(self, every: F64) -> F64:
+        """Of every step, [B, W, C], those that are judged."""
+        return every if len(self._steps) == self._horizon else every.take(self._steps - 1, axis=1)
 
     def remember(self, slots: I64, n: I64, foretold: Foretold, corrected: F64, published: F64) -> None:
         """Keep all forecasts made at frames n until their values come; offsets [B, H, C] with the network's part."""

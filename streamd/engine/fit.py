@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamd.engine import horizons, profile
 from streamd.engine.layout import COMMON, PARTS
 from streamd.engine.memory import Memory
 from streamd.engine.rows import Column
 from streamd.records import I64, Array
 
 FRESH = -1  # in an index: nothing of the old array has this place
-UNTOLD = {"W", "V", "Q", "T", "J"}  # axes of no part in older states
+UNTOLD = {"V", "Q", "T", "J", *profile.FULL}  # axes of no part in older states
+TAUGHT = {"backlog", "regression", "adaptive", "lags"}  # what is regressed on, and what was made of it
 LASTING = (
     "timing.seq",
     "timing.last_time",
@@ -38,6 +40,17 @@ class Change:
     def needed(self) -> bool:
         """Whether there is anything to do."""
         return self.anew or self.have != self.want or self.old != self.new
+
+    @property
+    def profile_changed(self) -> bool:
+        """Whether the streams' state is of another profile: full or compact."""
+        return self.old["F"] != self.new["F"]
+
+    @property
+    def steps(self) -> dict[int, int]:
+        """The judged steps that both have: place among those now -> place among those before."""
+        before = {step: place for place, step in enumerate(horizons.of(self.old).tolist())}
+        return {place: before[step] for place, step in enumerate(horizons.of(self.new).tolist()) if step in before}
 
     @property
     def kept(self) -> tuple[str, ...]:
@@ -62,14 +75,18 @@ class Change:
             indexes |= {"R": self._frames(age, "R"), "S": self._starts(age)}
         if self.old["V"] != self.new["V"]:
             indexes["V"] = self._frames(age, "V")
+        if self.old["N"] != self.new["N"]:
+            indexes["N"] = self._frames(age, "N")
         fitted = {}
         for part, kind in PARTS.items():
             for key, spec in kind.columns.items():
                 name = f"{part}.{key}"
                 # what waits for its values lies at places that follow from the horizon
-                moved = "W" in spec.axes and "H" in indexes
+                moved = "W" in spec.axes and self.old["W"] != self.new["W"]
+                # sums over other features are no sums over these, and a longer look back can't be had from a shorter
+                untaught = self.profile_changed and part in TAUGHT
                 stays = part == "incidents" or name in LASTING or not foreign
-                if name in arrays and stays and not moved:
+                if name in arrays and stays and not moved and not untaught:
                     fitted[name] = _fit(arrays[name], spec, indexes)
                 else:
                     fitted[name] = spec.fresh(len(age), self.new)
@@ -105,13 +122,20 @@ class Change:
         indexes = {}
         if self.have != self.want:
             indexes["C"] = np.array([place.get(name, FRESH) for name in self.want], np.int64)
-        if self.old["H"] != self.new["H"]:
-            indexes["H"] = _cut_or_pad(self.old["H"], self.new["H"])
+        if (self.old["H"], self.old["W"]) != (self.new["H"], self.new["W"]):
+            indexes["H"] = np.array([self.steps.get(place, FRESH) for place in range(self.new["H"])], np.int64)
+        if self.old["E"] != self.new["E"]:
+            indexes["E"] = _cut_or_pad(self.old["E"], self.new["E"])
+            # the experts' but for persistence, then what was made of them
+            experts, made = self.old["E"] - 1, np.arange(self.new["M"]) - (self.new["E"] - 1)
+            expert = np.where(np.arange(self.new["M"]) < experts, np.arange(self.new["M"]), FRESH)
+            indexes["M"] = np.where(made >= 0, experts + made, expert)
+        if self.old["W"] != self.new["W"]:
             # of what is judged jointly, values and errors of the next step are as they were
             indexes["J"] = np.where(np.arange(self.new["J"]) < 2, np.arange(self.new["J"]), FRESH)
         if self.network_anew:
             indexes |= {axis: np.full(self.new[axis], FRESH) for axis in "LK"}
-        if (self.old["T"], self.old["H"]) != (self.new["T"], self.new["H"]):  # places follow from both
+        if (self.old["T"], self.old["W"]) != (self.new["T"], self.new["W"]):  # places follow from both
             indexes["T"] = np.full(self.new["T"], FRESH)
         if self.old["Q"] != self.new["Q"]:  # which coverage was which is not told: the multipliers begin afresh
             indexes["Q"] = np.full(self.new["Q"], FRESH)
@@ -163,8 +187,14 @@ def change(
             for axis, length in zip(spec.axes, array.shape[1:], strict=True):
                 if length != (axis if isinstance(axis, int) else found.setdefault(axis, length)):
                     raise ValueError(f"{part}.{key}: {array.shape} does not go with {found}")
+    if "H" in found:
+        found.setdefault("W", found["H"])
+    older = {
+        **new,
+        **profile.FULL,
+    }  # of parts that the state is too old for: they begin fresh, and there was one profile
     for axis in UNTOLD & new.keys() - found.keys():
-        found[axis] = new[axis]  # of parts that the state is too old for: they begin fresh
+        found[axis] = older[axis]
     if missing := new.keys() - found.keys():
         raise ValueError(f"nothing tells how long {', '.join(sorted(missing))} was")
     return Change(tuple(have), tuple(want), found, dict(new), anew)

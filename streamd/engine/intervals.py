@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.rows import Rows, column
 from streamd.kernel import intervals as kernel
 from streamd.records import F32, F64, I64
@@ -82,7 +83,18 @@ class Intervals(Rows):
         # judged by the bounds as they were: with those of now, a delay of h steps would go unpunished
         bounds = (MEMORY_FRAMES, YOUNG_FRAMES, FAR * FAR, *BOUNDS)
         learned = (self.judged, self.error_square, self.multiplier)
-        kernel.learn(slots, n, errors, usual, trust, _factors(tuple(coverages)), *bounds, self.issued, *learned)
+        kernel.learn(
+            slots,
+            n,
+            horizons.of(self.sizes),
+            errors,
+            usual,
+            trust,
+            _factors(tuple(coverages)),
+            *bounds,
+            self.issued,
+            *learned,
+        )
 
 
 @lru_cache(maxsize=16)

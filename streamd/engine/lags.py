@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.rows import Rows, column, pick
 from streamd.kernel import lags as kernel
 from streamd.records import F32, F64, I64
@@ -18,6 +19,8 @@ MEANS_FRAMES = np.array([36.0, 100.0, 300.0, 1000.0])
 BACK = STRETCHES[-1][1]
 FEATURES = LAGS + 1 + len(STRETCHES) + len(MEANS_FRAMES)  # the 1 is a constant, which lets a trend in
 NEAR = LAGS + 1 + 5  # the first of them: those of the last 27 frames
+FEWER = LAGS + 1 + 7  # ... and of a compact state: those of the last 48 frames, so that hours have a day and more
+FEWER_BACK = STRETCHES[FEWER - LAGS - 2][1]
 LARGE = 10.0  # usual steps: a frame whose nearest lags are further off counts less; the others may well be, on a slope
 _LIMIT = float(np.finfo(np.float32).max)
 _EDGES = np.array([LAGS, *(end for _, end in STRETCHES)])  # a stretch begins where the one before it ends
@@ -26,21 +29,21 @@ _EDGES = np.array([LAGS, *(end for _, end in STRETCHES)])  # a stretch begins wh
 class Lags(Rows):
     """The past that features are made of, and the features of frames that are still to be learned from."""
 
-    ring: F64 = column(BACK, "C")  # values without their seasons, frame n at n % BACK
+    ring: F64 = column("B", "C")  # values without their seasons, frame n at n % B
     means: F64 = column(len(MEANS_FRAMES), "C", fill=np.nan)  # NaN: the channel has not spoken yet
-    features: F32 = column("V", "C", FEATURES, dtype=np.float32)  # of frame n at n % V
+    features: F32 = column("V", "C", "F", dtype=np.float32)  # of frame n at n % V
     trust: F64 = column("V", "C")  # how far these frames may be learned from
 
     def observe(self, slots: I64, n: I64, rest: F64, weight: F64, usual: F64) -> F64:
-        """Features of frames n, [B, C, FEATURES].
+        """Features of frames n, [B, C, F]: all of them, or the first.
 
         Args:
             rest: [B, C] last value without its seasons; a channel that was missing repeats it.
             weight: [B, C] 0..1, how far the frame may be learned from.
             usual: [B, C] usual change over one step, for the constant and for what is large.
         """
-        x = np.empty((len(slots), self.sizes["C"], FEATURES))
-        made_of = (_EDGES, MEANS_FRAMES, LARGE, _LIMIT)
+        x = np.empty((len(slots), self.sizes["C"], self.sizes["F"]))
+        made_of = (_EDGES[: self.sizes["F"] - LAGS], MEANS_FRAMES, LARGE, _LIMIT)
         kept = (self.ring, self.means, self.features, self.trust)
         kernel.observe(slots, n, rest, weight, usual, *made_of, *kept, x)
         return x
@@ -52,12 +55,12 @@ class Lags(Rows):
         return filled
 
     def trusted(self, slots: I64, n: I64) -> F64:
-        """How far the frames 1..H before frames n may be learned from, [B, H, C]."""
+        """How far the frames h before frames n may be learned from, [B, H, C] for each judged h."""
         trusted = np.empty((len(slots), self.sizes["H"], self.sizes["C"]))
-        kernel.trusted(slots, n, self.trust, trusted)
+        kernel.trusted(slots, n, horizons.of(self.sizes), self.trust, trusted)
         return trusted
 
     def past(self, slots: I64, n: I64, count: int) -> F64:
-        """Features of the frames before frames n, the newest first, [S, C, count, FEATURES]."""
+        """Features of the frames before frames n, the newest first, [S, C, count, F]."""
         before = pick(self.features, slots[:, None], (n[:, None] - np.arange(1, count + 1)) % self.sizes["V"])
         return before.transpose(0, 2, 1, 3).astype(np.float64)

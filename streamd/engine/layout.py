@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamd.config import Group
-from streamd.engine.backlog import KEPT, Backlog
+from streamd.engine import horizons, profile
+from streamd.engine.backlog import Backlog
 from streamd.engine.calibration import Common, Strictness, Tails
 from streamd.engine.drift import Drift
 from streamd.engine.ends import Ends
@@ -70,21 +71,23 @@ COMMON: dict[str, type[Rows]] = {"pool": Pool, "common": Common}  # what a group
 
 
 def axes(settings: Group, channels: int) -> dict[str, int]:
-    """The length of every axis: channels C, horizon H, coverages Q, layers L of K cells, J vectors that are
+    """The length of every axis: channels C, judged steps H, coverages Q, layers L of K cells, J vectors that are
     judged jointly.
 
     Rings over frames: W for what waits for its values, V for what it was made from, R of S strides for windows, T for
-    error trajectories.
+    error trajectories. Those of `profile` are as long as the settings' profile has them.
     """
     training, net = settings.training, settings.network
-    H = settings.horizon_steps
+    H, compact = settings.horizon_steps, settings.profile == "compact"
+    lengths = profile.COMPACT if compact else profile.FULL
     stride = max(training.train_frames // 2, 1)
     S = -(-(training.burn_in_frames + training.train_frames + H) // stride)  # strides in a window, rounded up
     return {
         "C": channels,
-        "H": H,
+        "H": len(horizons.few(H)) if compact else H,
         "W": H,
-        "V": H + KEPT,
+        "V": H + lengths["U"],
+        **lengths,
         "Q": len(settings.coverages),
         "J": 1 + len(vectors(H)),
         "T": ring(settings.paths, H),
@@ -93,6 +96,13 @@ def axes(settings: Group, channels: int) -> dict[str, int]:
         "L": net.layers,
         "K": net.hidden,
     }
+
+
+def row_bytes(settings: Group, channels: int) -> int:
+    """What one stream takes in memory."""
+    sizes = axes(settings, channels)
+    fresh = (spec.fresh(1, sizes) for kind in PARTS.values() for spec in kind.columns.values())
+    return sum(array.nbytes for array in fresh)
 
 
 def check(meta: Mapping[str, Any]) -> None:

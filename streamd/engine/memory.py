@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.features import CLOCK, PLANES, bounded, compose
 from streamd.engine.recent import Recent
 from streamd.engine.rows import Rows, column
@@ -88,13 +89,12 @@ class Memory(Rows):
         return self.added > HELD_BACK
 
     def windows(self, rows: I64) -> Windows:
-        """What the trainer takes: inputs and targets of the first R - H frames of each window."""
-        R, H = self.sizes["R"], self.sizes["H"]
-        T = R - H
+        """What the trainer takes: inputs and targets of the frames of each window whose values have all come."""
+        R, further = self.sizes["R"], horizons.of(self.sizes) - 1
+        T = R - 1 - int(further[-1])
         x = compose(*(getattr(self, name)[rows, :T] for name in (*PLANES, "clock")))
-        steps = np.arange(H)
-        ahead = np.arange(1, T + 1)[:, None] + steps  # [T, H]
-        target = self.residual[rows][:, ahead, steps]  # [W, T, H, C]
+        ahead = np.arange(1, T + 1)[:, None] + further  # [T, H]
+        target = self.residual[rows][:, ahead, np.arange(len(further))]  # [W, T, H, C]
         trust = self.trust[rows][:, :T, None] * self.trust[rows][:, ahead]  # [W, T, H]
         weight = np.where(np.isfinite(target), trust[..., None], 0.0).astype(np.float32)
         return Windows(x, self.h[rows], self.c[rows], bounded(target), weight)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from streamd.config import Group
-from streamd.engine import layout
+from streamd.engine import horizons, layout
 from streamd.engine.feedback import refit
 from streamd.engine.fit import Change, change
 from streamd.engine.memory import Memory
@@ -90,10 +90,17 @@ def _describe(todo: Change) -> list[str]:
         notes.append(f"new in the config, so fresh: channels {', '.join(more)}")
     if todo.kept != tuple(name for name in todo.have if name in todo.want):
         notes.append("the channels stand in another order now: what was learnt moved along")
-    if old["H"] != new["H"]:
-        kept = min(old["H"], new["H"])
+    if todo.profile_changed:
+        compact = new["F"] < old["F"]
         notes.append(
-            f"the horizon was {old['H']} steps and is {new['H']}: what was learnt of the first {kept} was kept, "
+            f"the profile was {'full and is compact' if compact else 'compact and is full'}: of the steps ahead, "
+            f"{', '.join(map(str, horizons.of(new).tolist()))} are judged, and those that were judged before keep what "
+            "was learnt of them; the regressions begin afresh"
+        )
+    if old["W"] != new["W"]:
+        kept = min(old["W"], new["W"])
+        notes.append(
+            f"the horizon was {old['W']} steps and is {new['W']}: what was learnt of the first {kept} was kept, "
             "forecasts that wait for their values were dropped"
         )
     if old["Q"] != new["Q"]:
@@ -131,7 +138,7 @@ def _fit_learner(arrays: dict[str, Array], meta: dict[str, Any], todo: Change, s
         for name in WEIGHT_SETS:
             prefix = f"learner.{name}."
             own = {key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)}
-            sets[name] = network.select(network.from_arrays(own), old, new, sources, targets)
+            sets[name] = network.select(network.from_arrays(own), old, new, sources, targets, todo.steps)
     if todo.network_anew or len(todo.kept) < len(todo.have):  # no hidden state is of these weights
         learner["generation"] += 1
         sets["generation_weights"] = sets["weights"]

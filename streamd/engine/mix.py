@@ -15,12 +15,14 @@ import math
 
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.rows import Rows, column
 from streamd.kernel import mix as kernel
 from streamd.records import F32, F64, I64
 
 EXPERTS = ("persistence", "seasonal", "regression", "adaptive")
 E = len(EXPERTS)
+FEW = 3  # of a compact state: the adaptive regression is what is missed least
 LOSS_FRAMES, REGRET_FRAMES = 333.0, 100.0  # memory
 LONGER = 0.1  # forecasts of h steps overlap: for each further step the memory is so much longer
 GATE_FRAMES, ERROR_FRAMES = 3333.0, 1000.0
@@ -42,10 +44,12 @@ LEAST = 1e-6  # squared usual steps: experts that are so near to perfect are equ
 class Mix(Rows):
     """What the weights follow from."""
 
-    loss: F32 = column(E, "H", "C", dtype=np.float32)  # discounted sum of squared errors
-    regret: F32 = column(E, "H", "C", dtype=np.float32)  # discounted sum of what following the expert would have saved
-    square: F32 = column(E, "H", "C", dtype=np.float32)  # ... of its squares
-    largest: F32 = column(E, "H", "C", dtype=np.float32)  # ... the largest square
+    loss: F32 = column("E", "H", "C", dtype=np.float32)  # discounted sum of squared errors
+    regret: F32 = column(
+        "E", "H", "C", dtype=np.float32
+    )  # discounted sum of what following the expert would have saved
+    square: F32 = column("E", "H", "C", dtype=np.float32)  # ... of its squares
+    largest: F32 = column("E", "H", "C", dtype=np.float32)  # ... the largest square
     judged: F32 = column("H", "C", dtype=np.float32)  # forecasts so far
 
     def weights(self, slots: I64) -> F64:
@@ -53,7 +57,7 @@ class Mix(Rows):
         weights = np.empty((len(slots), *self.loss.shape[1:]))
         kernel.weights(
             slots,
-            AT_FIRST,
+            AT_FIRST[: self.sizes["E"]],
             YOUNG_FRAMES,
             LEAST,
             ALIKE,
@@ -75,15 +79,15 @@ class Mix(Rows):
             mixed: [B, H, C] of the mix, alike.
             haste: [B] 0..1, right after a drift 1.
         """
-        lasting, fading = _kept(self.sizes["H"])
+        lasting, fading = _kept(self.sizes.get("W", self.sizes["H"]), self.sizes["H"])
         kept = (self.loss, self.regret, self.square, self.largest, self.judged)
         kernel.learn(slots, errors, mixed, HASTE * haste, lasting, fading, LARGEST, *kept)
 
 
 @functools.cache
-def _kept(horizon: int) -> tuple[F64, F64]:
-    """What one frame leaves of the loss and of the regret at each step, [H] both."""
-    speed = 1.0 / (1.0 + LONGER * np.arange(horizon))
+def _kept(horizon: int, judged: int) -> tuple[F64, F64]:
+    """What one frame leaves of the loss and of the regret at each step that is judged, [H] both."""
+    speed = 1.0 / (1.0 + LONGER * (horizons.steps(horizon, judged) - 1))
     return np.exp(-speed / LOSS_FRAMES), np.exp(-speed / REGRET_FRAMES)
 
 
@@ -102,7 +106,7 @@ class Gate(Rows):
         Forecasts of h steps overlap, so that their errors are alike: the standard error grows with the horizon.
         """
         share = np.empty((len(slots), *self.gain.shape[1:]))
-        kernel.share(slots, DOUBT, OVERLAP, self.gain, self.noise, self.power, share)
+        kernel.share(slots, horizons.of(self.sizes), DOUBT, OVERLAP, self.gain, self.noise, self.power, share)
         return share
 
     def usual(self, slots: I64, steps: int | None = None) -> F64:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamd.engine import features
-from streamd.engine.experts import MIXED, PUBLISHED, Foretold, Frames
+from streamd.engine import features, horizons
+from streamd.engine.experts import MIXED, PUBLISHED, Forecasts, Frames
 from streamd.engine.feedback import MUTED, Sight
 from streamd.engine.hidden import repair
 from streamd.engine.incidents import Judged, Told
@@ -54,7 +54,7 @@ class _Seen:
     """What they are beside what was forecast for them."""
 
     changes: F64  # [B, H, C] values less those h frames ago; NaN where unknown
-    errors: F64  # [B, 1 + MADE, H, C] see `Pending.errors`
+    errors: F64  # [B, 1 + M, H, C] see `Pending.errors`
     due: Shown  # what was published for them one step before
     judged: Judgement
     muted: Bool  # [B] over the line, but like what people called false
@@ -68,12 +68,10 @@ class _Seen:
 class _Made:
     """What comes next."""
 
-    foretold: Foretold
-    share: F64  # [B, H, C] how far the network's correction is followed
-    offset: F64  # [B, H, C] the forecast, from the last values
-    bounds: F64  # [B, Q, 2, H, C] of its intervals, from there
-    shown: Shown  # mean [B, 1, 1, H, C] and levels [B, Q, 2, H, C]
-    paths: F64 | None  # [B, P, H, C]
+    told: Forecasts  # offsets from the last values
+    bounds: F64  # [B, Q, 2, W, C] of the forecasts' intervals, from these
+    shown: Shown  # mean [B, 1, 1, W, C] and levels [B, Q, 2, W, C]
+    paths: F64 | None  # [B, P, W, C]
     repaired: int  # hidden states
 
 
@@ -99,7 +97,7 @@ def apply(state: State, batch: Batch, reports: tuple[Report, ...]) -> Outcome:
         arrived.times,
         seen.score,
         seen.judged.terms,
-        made.offset[:, 0],
+        made.told.offset[:, 0],
         made.bounds[:, main, :, 0],
     )
     excerpts = _excerpts(state, arrived, told.incidents)
@@ -115,8 +113,8 @@ def apply(state: State, batch: Batch, reports: tuple[Report, ...]) -> Outcome:
         score=seen.score,
         terms=seen.judged.terms,
         channel_score=seen.judged.channel_score,
-        weights=np.concatenate([made.foretold.weights, made.share[:, None]], axis=1),
-        experts=frames.last[:, None, None] + made.foretold.experts,
+        weights=made.told.weights,
+        experts=frames.last[:, None, None] + made.told.experts,
         levels=made.shown.levels,
         drifted=drifted,
         warming=warming,
@@ -267,7 +265,7 @@ def _foretell(state: State, frames: Frames, errors: F64) -> _Made:
     """Say what comes next.
 
     Args:
-        errors: [B, 1 + MADE, H, C] of what was said before.
+        errors: [B, 1 + M, H, C] of what was said before.
     """
     slots, n, last, usual = frames.slots, frames.n, frames.last, frames.usual
     foretold = state.experts.foretell(frames, errors)
@@ -284,14 +282,15 @@ def _foretell(state: State, frames: Frames, errors: F64) -> _Made:
     spread = state.pool.spread(slots, own, usual, state.scale.steps, SURE)
     bounds = own.bounds(slots, spread, state.settings.coverages)
     own.remember(slots, n, bounds)
-    levels = offset[:, None, None] + bounds
+    told = state.experts.tell(frames, foretold, share, offset)
+    paths = _paths(state, frames, off, told.offset, bounds)
+    bounds = horizons.between(horizons.of(own.sizes), bounds)
+    levels = told.offset[:, None, None] + bounds
     return _Made(
-        foretold=foretold,
-        share=share,
-        offset=offset,
+        told=told,
         bounds=bounds,
-        paths=_paths(state, frames, off, offset, bounds),
-        shown=state.ranges.show(last[:, None, None, None], offset[:, None, None], levels),
+        paths=paths,
+        shown=state.ranges.show(last[:, None, None, None], told.offset[:, None, None], levels),
         repaired=repaired,
     )
 
@@ -331,11 +330,12 @@ def _correct(state: State, frames: Frames, errors: F64, mixed: F64) -> tuple[F32
 
 
 def _paths(state: State, frames: Frames, errors: F64, offset: F64, bounds: F64) -> F64 | None:
-    """Sample paths [B, P, H, C], if any are wanted.
+    """Sample paths [B, P, W, C], if any are wanted.
 
     Args:
         errors: [B, H, C] of the mix, in its usual errors; NaN where not judged.
-        offset, bounds: the forecast and its bounds as offsets from the last values and thence.
+        offset: [B, W, C] the forecast of every step, from the last values.
+        bounds: [B, Q, 2, H, C] of the judged ones, from the forecast.
     """
     if not state.paths.count:
         return None
@@ -343,7 +343,8 @@ def _paths(state: State, frames: Frames, errors: F64, offset: F64, bounds: F64) 
     state.paths.remember(slots, n, errors)
     lower, upper = bounds[:, :, 0], bounds[:, :, 1]
     coverages = np.array(state.settings.coverages)
-    drawn = state.paths.draw(slots, n, offset, lambda p: offsets(coverages, lower, upper, p))
+    drawn = state.paths.draw(slots, n, np.zeros(errors.shape), lambda p: offsets(coverages, lower, upper, p))
+    drawn = offset[:, None] + horizons.between(horizons.of(state.paths.sizes), drawn)
     return state.ranges.show(frames.last[:, None, None], offset[:, None], drawn).levels
 
 

@@ -13,6 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.rows import Rows, column
 from streamd.records import F32, F64, I64, Array
 
@@ -50,7 +51,11 @@ class Paths(Rows):
     @property
     def count(self) -> int:
         """How many paths are drawn: P."""
-        return self.sizes["T"] - _unfinished(self.sizes["H"]) if self.sizes["T"] else 0
+        return self.sizes["T"] - _unfinished(self._horizon) if self.sizes["T"] else 0
+
+    @property
+    def _horizon(self) -> int:
+        return self.sizes.get("W", self.sizes["H"])
 
     def remember(self, slots: I64, n: I64, errors: F64) -> None:
         """Keep the errors judged at frames n: the one of h steps ahead belongs to the trajectory of frame n - h.
@@ -58,15 +63,13 @@ class Paths(Rows):
         Args:
             errors: [B, H, C] in usual errors, so that calm and rough times compare; NaN where none was judged.
         """
-        H, T, apart = self.sizes["H"], self.sizes["T"], spacing(self.sizes["H"])
+        T, apart = self.sizes["T"], spacing(self._horizon)
         if not T:
             return
-        first = (n - 1) % apart + 1  # steps since the youngest start that is kept
-        ahead = first[:, None] + np.arange(0, H, apart)
-        frame, which = np.nonzero(ahead <= H)
-        step = ahead[frame, which]
-        at = slots[frame], (n[frame] - step) // apart % T, step - 1
-        self.errors[at] = np.minimum(np.maximum(errors[frame, step - 1], -_LARGEST), _LARGEST)
+        start = n[:, None] - horizons.of(self.sizes)
+        frame, step = np.nonzero(start % apart == 0)
+        at = slots[frame], start[frame, step] // apart % T, step
+        self.errors[at] = np.minimum(np.maximum(errors[frame, step], -_LARGEST), _LARGEST)
 
     def draw(self, slots: I64, n: I64, mean: F64, quantile: Callable[[F64], F64]) -> F64:
         """Paths for the forecasts made at frames n, [B, P, H, C]; call it after `remember` of the same frames.
@@ -89,8 +92,8 @@ class Paths(Rows):
 
     def _followed(self, slots: I64, n: I64) -> F32:
         """The trajectory that each path follows, [B, P, H, C]; 0 where there is no error."""
-        P, H, T = self.count, self.sizes["H"], self.sizes["T"]
-        newest = (n - H) // spacing(H)  # the last one all of whose errors have come
+        P, T = self.count, self.sizes["T"]
+        newest = (n - self._horizon) // spacing(self._horizon)  # the last one all of whose errors have come
         past: F32 = self.errors[slots[:, None], (newest[:, None] - np.arange(P)) % T]
         known = np.isfinite(past)
         usable = known.any(axis=3).mean(axis=2) >= KNOWN  # [B, P]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.mix import EXPERTS
 from streamd.engine.rows import Rows, column
 from streamd.kernel import pending as kernel
@@ -18,20 +19,20 @@ MADE = (*EXPERTS[1:], "mixed", "corrected", "published")  # persistence's offset
 
 
 class Pending(Rows):
-    """The forecasts made at the last H frames; those of frame n lie at n % W, W as long as H."""
+    """The forecasts made at the last W frames, as many as the furthest lie ahead; those of frame n lie at n % W."""
 
-    offsets: F32 = column("W", len(MADE), "H", "C", dtype=np.float32, fill=np.nan)
+    offsets: F32 = column("W", "M", "H", "C", dtype=np.float32, fill=np.nan)
     unbroken: I64 = column(dtype=np.int64)  # frames since the last gap
 
     def errors(self, slots: I64, n: I64, steps: F64, changes: F64) -> F64:
-        """What each forecast for frames n was off, [B, 1 + MADE, H, C], persistence first; NaN where not judged.
+        """What each forecast for frames n was off, [B, 1 + M, H, C], persistence first; NaN where not judged.
 
         Args:
             steps: [B] usual steps since the last frame.
             changes: [B, H, C] values less the last ones h frames ago.
         """
-        errors = np.empty((len(slots), 1 + len(MADE), *self.offsets.shape[3:]))
-        kernel.errors(slots, n, steps, changes, GAP_STEPS, self.offsets, self.unbroken, errors)
+        errors = np.empty((len(slots), 1 + self.sizes["M"], *self.offsets.shape[3:]))
+        kernel.errors(slots, n, horizons.of(self.sizes), steps, changes, GAP_STEPS, self.offsets, self.unbroken, errors)
         return errors
 
     def due(self, slots: I64, n: I64) -> F64:

@@ -10,7 +10,7 @@ import numpy as np
 from streamd.kernel import periods as kernel
 from streamd.records import F64
 
-SPAN = 512  # frames that a period is looked for in
+SPAN = 512  # frames that a period is looked for in, at most
 FEWEST = 32  # with fewer nothing is looked for
 CYCLES = 2.5  # a period has to be seen so often
 SHORTEST = 3  # frames

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.features import CLOCK, PLANES, compose
 from streamd.engine.rows import Rows, column
 from streamd.kernel import recent as kernel
@@ -29,13 +30,13 @@ class Recent(Rows):
     start_c: F32 = column("S", "L", "K", dtype=np.float32)
 
     def changes(self, slots: I64, n: I64, values: F64) -> F64:
-        """Values now less the last ones known h frames ago, [B, H, C]; NaN where there were none.
+        """Values now less the last ones known h frames ago, [B, H, C] for each judged h; NaN where there were none.
 
         Args:
             n: [B] number of the frame that is now, not recorded yet.
         """
         changes = np.empty((len(slots), self.sizes["H"], self.sizes["C"]))
-        kernel.changes(slots, n, values, self.base, changes)
+        kernel.changes(slots, n, horizons.of(self.sizes), values, self.base, changes)
         return changes
 
     def record(self, slots: I64, n: I64, base: F64, inputs: F32, residual: F64, trust: F64) -> None:

@@ -13,8 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.backlog import KEPT, Backlog
-from streamd.engine.lags import FEATURES, NEAR, Lags
+from streamd.engine.lags import Lags
 from streamd.engine.rows import Rows, column
 from streamd.kernel import regression as kernel
 from streamd.records import F32, F64, I64
@@ -59,9 +60,8 @@ class Reach(Rows):
 
 
 class _Ridge(Rows):
-    """Discounted sums and the coefficients that follow from them, with `FEATURES[:used]` as regressors."""
+    """Discounted sums and the coefficients that follow from them, with the first D features as regressors."""
 
-    used: ClassVar[int]
     keep: ClassVar[float]  # of what was learned, per frame
     haste: ClassVar[float]  # times faster, on top, that is forgotten right after a drift
 
@@ -79,7 +79,7 @@ class _Ridge(Rows):
             lags: the features of the frames before.
         """
         taught = (backlog.count, backlog.targets, backlog.weights, backlog.haste, lags.features)
-        kernel.fold(slots, n, *taught, self.keep, self.haste, *self._sums())
+        kernel.fold(slots, n, horizons.of(self.sizes), *taught, self.keep, self.haste, *self._sums())
 
     def solve(self, slots: I64, usual: F64) -> None:
         """Make the coefficients anew from the sums.
@@ -93,7 +93,7 @@ class _Ridge(Rows):
         """What changes over 1..H steps beyond what the seasons foretell: into change, [B, H, C].
 
         Args:
-            features: [B, C, FEATURES].
+            features: [B, C, F].
         """
         kernel.foretell(slots, features, self.slopes, change)
 
@@ -102,38 +102,38 @@ class _Ridge(Rows):
 
 
 class Regression(_Ridge):
-    """Remembers 10,000 frames and looks at all features."""
+    """Remembers 10,000 frames and looks at all features that there are."""
 
-    used = FEATURES
     keep = 0.9999
     haste = 4.0
 
-    inputs: F64 = column("C", FEATURES, FEATURES)
-    products: F64 = column("H", "C", FEATURES)
-    slopes: F32 = column("H", "C", FEATURES, dtype=np.float32)
+    inputs: F64 = column("C", "F", "F")
+    products: F64 = column("H", "C", "F")
+    slopes: F32 = column("H", "C", "F", dtype=np.float32)
     input_weight: F64 = column("C")
     product_weight: F64 = column("H", "C")
 
 
 class Adaptive(_Ridge):
-    """Remembers 500 frames, from which only a few coefficients can be known."""
+    """Remembers 500 frames, from which only a few coefficients can be known; a compact state has none."""
 
-    used = NEAR
     keep = 0.998
     haste = 0.0  # with fewer frames still, its coefficients would be guesses
 
-    inputs: F64 = column("C", NEAR, NEAR)
-    products: F64 = column("H", "C", NEAR)
-    slopes: F32 = column("H", "C", NEAR, dtype=np.float32)
+    inputs: F64 = column("C", "A", "A")
+    products: F64 = column("H", "C", "A")
+    slopes: F32 = column("H", "C", "A", dtype=np.float32)
     input_weight: F64 = column("C")
     product_weight: F64 = column("H", "C")
 
 
-def due(n: I64, turn: I64) -> I64:
+def due(n: I64, turn: I64, most: int) -> I64:
     """Which of the streams at frames n have their coefficients made anew, as places in the batch.
 
     Args:
         turn: [B] whatever tells streams apart, so that not all of them are due at once.
+        most: frames that may come between two times.
     """
     places = np.empty(len(n), np.int64)
-    return places[: kernel.due(n, turn, YOUNG_FRAMES, *SOLVE_EVERY, places)]
+    young, later = SOLVE_EVERY
+    return places[: kernel.due(n, turn, YOUNG_FRAMES, min(young, most), min(later, most), places)]

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from streamd.config import Alarm
-from streamd.engine import joint
+from streamd.engine import horizons, joint
 from streamd.engine.calibration import Common, Strictness, Tails, frames_per_alarm
 from streamd.engine.joint import Joint, Whitener
 from streamd.engine.novelty import Novelty
@@ -67,8 +67,8 @@ class Judgement:
 
 
 def vectors(horizon: int) -> tuple[int, ...]:
-    """Which horizons' errors count in the surprise: the first, a third of the way, the last."""
-    return tuple(sorted({0, (horizon - 1) // 3, horizon - 1}))
+    """Which steps' errors count in the surprise: the first, a third of the way, the last."""
+    return tuple(sorted({1, horizons.third(horizon), horizon}))
 
 
 class Score(Rows):
@@ -86,7 +86,7 @@ class Judge:
 
     def __init__(self, sizes: Mapping[str, int], alarm: Alarm) -> None:
         self.alarm = alarm
-        self._horizons = np.array(vectors(sizes["H"]))
+        self._horizons = np.searchsorted(horizons.of(sizes), vectors(sizes.get("W", sizes["H"])))
         self._reach = np.array([STATE_REACH] + [EVENT_REACH] * len(self._horizons))
         self.score = Score(sizes)
         self.novelty = Novelty(sizes)

@@ -42,7 +42,7 @@ class Seasons(Rows):
     recent: F64 = column(2, 3, "C")  # running means over part of a cycle: of deviations, and of the profile
     period: F64 = column("C", fill=np.nan)  # frames
     phase: F64 = column("C")  # in the period, 0..1, of the last frame
-    rest: F32 = column(periods.SPAN, "C", dtype=np.float32)  # ring of what day and week leave unexplained
+    rest: F32 = column("N", "C", dtype=np.float32)  # ring of what day and week leave unexplained
 
     def learn(self, slots: I64, n: I64, steps: F64, times: F64, interval: F64, values: F64, trust: F64) -> F64:
         """Take in frames n; gives what the profiles said of them [B, C] before anything of them was learned.
@@ -101,8 +101,8 @@ class Seasons(Rows):
         age = n + 1
         due = np.flatnonzero((age >= periods.FEWEST) & (age % np.where(age < YOUNG_FRAMES, *LOOK) == 0))
         for row in due.tolist():
-            slot, count = slots[row], min(int(age[row]), periods.SPAN)
-            order = (age[row] - count + np.arange(count)) % periods.SPAN
+            slot, count = slots[row], min(int(age[row]), self.sizes["N"])
+            order = (age[row] - count + np.arange(count)) % self.sizes["N"]
             rest = self.rest[slot, order].astype(np.float64)
             for channel, period in enumerate(periods.find(rest)):
                 known = self.period[slot, channel]

@@ -4,6 +4,7 @@ def due(slots: I64, n: I64, coverage: int, issued: F32, out: F64) -> None: ...
 def learn(
     slots: I64,
     n: I64,
+    steps: I64,
     errors: F64,
     usual: F64,
     trust: F64,

@@ -46,12 +46,12 @@ cdef void move(
 
 
 def learn(
-    const int64_t[::1] slots, const int64_t[::1] n, const double[:, :, :] errors, const double[:, :, :] usual,
+    const int64_t[::1] slots, const int64_t[::1] n, const int64_t[::1] steps, const double[:, :, :] errors, const double[:, :, :] usual,
     const double[::1] trust, const double[:, ::1] factors, double memory, double young, double far, double narrowest,
     double widest, const float[:, :, :, :, :, ::1] issued, double[:, :, ::1] judged, double[:, :, ::1] error_square,
     double[:, :, :, :, ::1] multiplier,
 ):
-    """Judge forecasts for frames n by their errors, [B, H, C]; only where these are finite.
+    """Judge forecasts of so many steps, [H], for frames n by their errors, [B, H, C]; only where these are finite.
 
     trust: [B], what a frame's error weighs where more than `young` were judged; then one of more than `far` of the
     larger of running and usual error, squared, counts as so many.
@@ -70,9 +70,9 @@ def learn(
     with nogil:
         for b in range(slots.shape[0]):
             s = slots[b]
-            frame = n[b] % W
             for h in range(H):
-                frame = frame - 1 if frame else W - 1
+                frame = n[b] % W - steps[h]
+                frame = frame + W if frame < 0 else frame
                 for q in range(Q):
                     for c in range(C):
                         waiting[2 * q * N + h * C + c] = issued[s, frame, q, 0, h, c]

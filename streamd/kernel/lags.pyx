@@ -18,10 +18,10 @@ def observe(
     """Features of frames n: into x, [B, C, F], and kept until they are learned from.
 
     edges: [stretches + 1] where each stretch of the past begins, and where the last one ends; before the first are
-        the lags, each a feature.
+        the lags, each a feature. As many of the means are features as F leaves room for.
     """
     cdef Py_ssize_t b, c, k, f, e, row, newest, C = rest.shape[1], F = x.shape[2], M = means.shape[1]
-    cdef Py_ssize_t back = ring.shape[1], V = features.shape[1], lags = edges[0]
+    cdef Py_ssize_t back = ring.shape[1], V = features.shape[1], lags = edges[0], told = F - lags - edges.shape[0]
     cdef int64_t s
     cdef double now, mean, rate, off
     cdef bint fresh
@@ -49,7 +49,8 @@ def observe(
                     mean += rate * (now - mean)
                     if not (fresh and weight[b, c] == 0):
                         means[s, k, c] = mean
-                    x[b, c, F - M + k] = limited(mean - now, limit)
+                    if k < told:
+                        x[b, c, F - told + k] = limited(mean - now, limit)
             for k in range(lags):
                 row = newest - k - 1
                 past = &ring[s, row if row >= 0 else row + back, 0]
@@ -78,15 +79,16 @@ def observe(
     free(total)
 
 
-def trusted(const int64_t[::1] slots, const int64_t[::1] n, const double[:, :, ::1] trust, double[:, :, ::1] out):
-    """How far the frames 1..H before frames n are trusted: into out, [B, H, C]."""
+def trusted(const int64_t[::1] slots, const int64_t[::1] n, const int64_t[::1] steps, const double[:, :, ::1] trust,
+            double[:, :, ::1] out):
+    """How far the frames so many steps before frames n are trusted, [H]: into out, [B, H, C]."""
     cdef Py_ssize_t b, h, c, V = trust.shape[1]
     cdef const double* before
     with nogil:
         for b in range(slots.shape[0]):
             for h in range(out.shape[1]):
                 # a remainder keeps the sign, and of a young stream the frames before the first lie at the ring's end
-                before = &trust[slots[b], ((n[b] - h - 1) % V + V) % V, 0]
+                before = &trust[slots[b], ((n[b] - steps[h]) % V + V) % V, 0]
                 for c in range(out.shape[2]):
                     out[b, h, c] = before[c]
 

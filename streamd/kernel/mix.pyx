@@ -201,9 +201,9 @@ def usual(const int64_t[::1] slots, double least, const float[:, :, ::1] square,
                     out[b, h, c] = usual_error(square[slots[b], h, c], judged[slots[b], h, c], least)
 
 
-def share(const int64_t[::1] slots, float doubt, float overlap, const float[:, :, ::1] gain,
+def share(const int64_t[::1] slots, const int64_t[::1] steps, float doubt, float overlap, const float[:, :, ::1] gain,
           const float[:, :, ::1] noise, const float[:, :, ::1] power, double[:, :, ::1] out):
-    """How far corrections are followed: into out, [B, H, C]."""
+    """How far corrections of so many steps ahead, [H], are followed: into out, [B, H, C]."""
     cdef Py_ssize_t b, h, c
     cdef int64_t s
     cdef float sure
@@ -212,7 +212,7 @@ def share(const int64_t[::1] slots, float doubt, float overlap, const float[:, :
             s = slots[b]
             for h in range(out.shape[1]):
                 for c in range(out.shape[2]):
-                    sure = gain[s, h, c] - doubt * sqrtf(noise[s, h, c] * (<float>1.0 + overlap * <float>h))
+                    sure = gain[s, h, c] - doubt * sqrtf(noise[s, h, c] * (<float>1.0 + overlap * <float>(steps[h] - 1)))
                     sure = sure / power[s, h, c] if sure > 0 and power[s, h, c] > 0 else <float>0.0
                     out[b, h, c] = sure if sure < 1 else <float>1.0
 

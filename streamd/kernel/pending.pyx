@@ -5,12 +5,13 @@ from libc.math cimport NAN
 from libc.stdint cimport int64_t
 
 
-def errors(const int64_t[::1] slots, const int64_t[::1] n, const double[::1] steps, const double[:, :, :] changes,
-           double gap_steps, const float[:, :, :, :, ::1] offsets, int64_t[::1] unbroken, double[:, :, :, ::1] out):
+def errors(const int64_t[::1] slots, const int64_t[::1] n, const int64_t[::1] ahead, const double[::1] steps,
+           const double[:, :, :] changes, double gap_steps, const float[:, :, :, :, ::1] offsets, int64_t[::1] unbroken, double[:, :, :, ::1] out):
     """What forecasts for frames n were off: into out, [B, 1 + M, H, C], persistence, which foretells no change, first.
 
+    ahead: [H] steps that are judged.
     steps: [B] since the last frame; more than `gap_steps` begin `unbroken` anew.
-    changes: [B, H, C] over 1..H frames.
+    changes: [B, H, C] over so many frames.
     """
     cdef Py_ssize_t b, m, h, c, W = offsets.shape[1], M = offsets.shape[2]
     cdef int64_t s, frame
@@ -19,11 +20,11 @@ def errors(const int64_t[::1] slots, const int64_t[::1] n, const double[::1] ste
         for b in range(slots.shape[0]):
             s = slots[b]
             unbroken[s] = 0 if steps[b] > gap_steps else unbroken[s] + 1
-            frame = n[b] % W
             for h in range(out.shape[2]):
-                frame = frame - 1 if frame else W - 1
+                frame = n[b] % W - ahead[h]
+                frame = frame + W if frame < 0 else frame
                 for c in range(out.shape[3]):
-                    change = changes[b, h, c] if h < unbroken[s] else NAN
+                    change = changes[b, h, c] if ahead[h] <= unbroken[s] else NAN
                     out[b, 0, h, c] = NAN if offsets[s, frame, 0, h, c] != offsets[s, frame, 0, h, c] else change
                     for m in range(M):
                         out[b, 1 + m, h, c] = change - offsets[s, frame, m, h, c]

@@ -1,6 +1,6 @@
 from streamd.records import F32, F64, I64
 
-def changes(slots: I64, n: I64, values: F64, base: F64, out: F64) -> None: ...
+def changes(slots: I64, n: I64, steps: I64, values: F64, base: F64, out: F64) -> None: ...
 def record(
     slots: I64,
     n: I64,

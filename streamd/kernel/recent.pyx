@@ -3,16 +3,16 @@
 from libc.stdint cimport int64_t
 
 
-def changes(const int64_t[::1] slots, const int64_t[::1] n, const double[:, :] values, const double[:, :, ::1] base,
-            double[:, :, ::1] out):
-    """Values of frames n less those 1..H frames before: into out, [B, H, C]."""
+def changes(const int64_t[::1] slots, const int64_t[::1] n, const int64_t[::1] steps, const double[:, :] values,
+            const double[:, :, ::1] base, double[:, :, ::1] out):
+    """Values of frames n less those so many steps before, [H]: into out, [B, H, C]."""
     cdef Py_ssize_t b, h, c, R = base.shape[1]
     cdef const double* before
     with nogil:
         for b in range(slots.shape[0]):
             for h in range(out.shape[1]):
                 # a remainder keeps the sign, and of a young stream the frames before the first lie at the ring's end
-                before = &base[slots[b], ((n[b] - h - 1) % R + R) % R, 0]
+                before = &base[slots[b], ((n[b] - steps[h]) % R + R) % R, 0]
                 for c in range(out.shape[2]):
                     out[b, h, c] = values[b, c] - before[c]
 

@@ -4,6 +4,7 @@ def due(n: I64, turn: I64, young_frames: int, young_every: int, every: int, out:
 def fold(
     slots: I64,
     n: I64,
+    steps: I64,
     count: I64,
     targets: F32,
     weights: F32,

@@ -44,25 +44,27 @@ cdef void add(double* row, const double* factors, const double* rows, Py_ssize_t
 
 
 def fold(
-    const int64_t[::1] slots, const int64_t[::1] n, const int64_t[::1] count, const float[:, :, :, ::1] targets,
+    const int64_t[::1] slots, const int64_t[::1] n, const int64_t[::1] steps, const int64_t[::1] count,
+    const float[:, :, :, ::1] targets,
     const float[:, :, :, ::1] weights, const float[:, ::1] haste, const float[:, :, :, ::1] features,
     double keep, double hastening, double[:, :, :, ::1] inputs, double[:, :, :, ::1] products,
     double[:, ::1] input_weight, double[:, :, ::1] product_weight,
 ):
     """Take in the last `count` of the frames up to n, as if it had been one after the other.
 
+    steps: [H] how far ahead what was taught lies.
     targets, weights, haste: [slots, K, ...], features: [slots, V, C, F], of which the first D are looked at; rings.
     keep: what is kept of the past per frame, to the power of 1 + hastening where haste is 1.
     """
     cdef Py_ssize_t b, k, h, c, i, j, new, H = products.shape[1], C = products.shape[2], D = products.shape[3]
-    cdef Py_ssize_t K = targets.shape[1], V = features.shape[1]
+    cdef Py_ssize_t K = targets.shape[1], V = features.shape[1], far = steps[H - 1]
     cdef int64_t s, frame
     cdef double since, kept
     cdef double* sums
-    cdef double* lasting = <double*>malloc((3 * K + (K + H - 1) * D) * sizeof(double))
+    cdef double* lasting = <double*>malloc((3 * K + (K + far - 1) * D) * sizeof(double))
     cdef double* factors = lasting + K  # of the features, for the sums
     cdef double* scaled = factors + K
-    cdef double* x = scaled + K  # [K + H - 1, D] of one channel, the newest first
+    cdef double* x = scaled + K  # [K + far - 1, D] of one channel, the newest first
     if lasting == NULL:
         raise MemoryError("no room for what a regression takes in")
     with nogil:
@@ -76,7 +78,7 @@ def fold(
             kept = pow(keep, since)
             for c in range(C):
                 frame = n[b] % V
-                for k in range(new + H - 1):
+                for k in range(new + far - 1):
                     frame = frame - 1 if frame else V - 1
                     for j in range(D):
                         x[k * D + j] = features[s, frame, c, j]
@@ -95,7 +97,7 @@ def fold(
                 input_weight[s, c] *= kept
                 for k in range(new):
                     input_weight[s, c] += factors[k]
-                # the forecast for h steps that frame k before told of was made k + h frames before
+                # the forecast of so many steps that frame k before told of was made so many frames before that
                 for h in range(H):
                     product_weight[s, h, c] *= kept
                     for k in range(new):
@@ -105,7 +107,7 @@ def fold(
                     sums = &products[s, h, c, 0]
                     for j in range(D):
                         sums[j] *= kept
-                    add(sums, factors, x + h * D, D, new, D)
+                    add(sums, factors, x + (steps[h] - 1) * D, D, new, D)
     free(lasting)
 
 

@@ -160,28 +160,38 @@ def widen(weights: Weights, old: Shape, new: Shape) -> Weights:
     return select(weights, old, new, range(old.channels), range(old.channels))
 
 
-def select(weights: Weights, old: Shape, new: Shape, sources: Sequence[int], targets: Sequence[int]) -> Weights:
-    """The same network for other channels, and for more or fewer steps ahead.
+def select(
+    weights: Weights,
+    old: Shape,
+    new: Shape,
+    sources: Sequence[int],
+    targets: Sequence[int],
+    steps: Mapping[int, int] | None = None,
+) -> Weights:
+    """The same network for other channels, and for other steps ahead.
 
     The inputs of new channels weigh nothing and their outputs are zero, as those of new steps are: both only come in
     by learning. A channel that is left out counts as one that is never seen.
 
     Args:
         sources, targets: channel sources[i] of the old network is channel targets[i] of the new one.
+        steps: place among the new one's steps -> among the old one's; None: all have the places that they had.
     """
     changed = dict(weights)
-    K, planes, H = new.hidden, new.planes, min(old.horizon, new.horizon)
+    K, planes = new.hidden, new.planes
+    steps = {place: place for place in range(min(old.horizon, new.horizon))} if steps is None else steps
     gone, here = torch.tensor(sources, dtype=torch.long), torch.tensor(targets, dtype=torch.long)
     w_in = torch.zeros(4 * K, new.inputs)
     by_channel = weights["w_ih_0"][:, : planes * old.channels].view(4 * K, planes, old.channels)
     w_in[:, : planes * new.channels].view(4 * K, planes, new.channels)[:, :, here] = by_channel[:, :, gone]
     w_in[:, planes * new.channels :] = weights["w_ih_0"][:, planes * old.channels :]
     w_skip = torch.zeros(new.horizon, planes, new.channels)
-    w_skip[:H, :, here] = weights["w_skip"][:H, :, gone]
     changed["w_skip"] = w_skip
     w_head, b_head = torch.zeros(new.horizon, new.channels, K), torch.zeros(new.horizon, new.channels)
-    w_head[:H, here] = weights["w_head"].view(old.horizon, old.channels, K)[:H, gone]
-    b_head[:H, here] = weights["b_head"].view(old.horizon, old.channels)[:H, gone]
+    old_head = weights["w_head"].view(old.horizon, old.channels, K), weights["b_head"].view(old.horizon, old.channels)
+    for step, before in steps.items():
+        w_skip[step][:, here] = weights["w_skip"][before][:, gone]
+        w_head[step, here], b_head[step, here] = old_head[0][before, gone], old_head[1][before, gone]
     changed["w_ih_0"] = w_in
     changed["w_head"], changed["b_head"] = w_head.view(new.outputs, K), b_head.view(new.outputs)
     return changed

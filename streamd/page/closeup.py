@@ -11,14 +11,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.engine import Engine
 from streamd.engine.mix import EXPERTS
-from streamd.engine.pending import MADE
 from streamd.engine.score import TERMS
 from streamd.page import overview
 from streamd.page.lately import Scores
 from streamd.page.plain import exact, short
-from streamd.records import F64, Array, Excerpt, Outcome
+from streamd.records import F64, I64, Array, Excerpt, Outcome
 
 Numbers = list[Any]
 FRAMES = 1_000_000  # as many as the rings hold
@@ -81,8 +81,7 @@ def begin(group: str, engine: Engine, stream: str, scores: Scores | None) -> byt
     interval = float(engine.timing.interval[slot])
     found.forecast = _pending(engine, slot, interval)
     at = np.array([slot])
-    mix, gate = engine.experts.mix.weights(at)[0], engine.experts.gate.share(at)
-    found.weights = short(np.concatenate([mix, gate]).mean(axis=1), 4)
+    found.weights = short(_weights(engine, at), 4)
     names = (*EXPERTS, "network")
     coverage = engine.settings.main_coverage
     return _encode(Look(group, stream, engine.channels, TERMS, names, coverage, interval, found))
@@ -98,6 +97,16 @@ def go_on(engine: Engine, outcome: Outcome, row: int) -> bytes:
     found.forecast = Forecast(exact(times), *map(exact, (outcome.mean[row], outcome.lower[row], outcome.upper[row])))
     found.weights = short(outcome.weights[row].mean(axis=1), 4)
     return _encode(found)
+
+
+def _weights(engine: Engine, at: I64) -> F64:
+    """What each of EXPERTS counts and, last, how far the network is followed, mean over the steps, [E + 1, C]."""
+    mix, gate = engine.experts.mix.weights(at)[0], engine.experts.gate.share(at)
+    steps = horizons.of(engine.experts.pending.sizes)
+    weights = np.zeros((len(EXPERTS) + 1, mix.shape[2]))
+    weights[: len(mix)] = horizons.between(steps, mix).mean(axis=1)
+    weights[-1:] = horizons.between(steps, gate).mean(axis=1)
+    return weights
 
 
 def _held(engine: Engine, slot: int, stream: str, most: int) -> Excerpt:
@@ -135,12 +144,14 @@ def _pending(engine: Engine, slot: int, interval: float) -> Forecast | None:
     n = int(engine.timing.age[slot]) - 1
     if n < 0:
         return None
-    H, R = engine.experts.pending.sizes["H"], engine.recent.sizes["R"]
+    steps, R = horizons.of(engine.experts.pending.sizes), engine.recent.sizes["R"]
+    W = int(steps[-1])
     last: F64 = engine.recent.base[slot, n % R]
-    offset = engine.experts.pending.offsets[slot, n % H, MADE.index("published")].astype(np.float64)
+    offset = engine.experts.pending.offsets[slot, n % W, -1].astype(np.float64)
     main = engine.settings.coverages.index(engine.settings.main_coverage)
-    bounds = engine.intervals.issued[slot, n % engine.intervals.sizes["W"], main].astype(np.float64)
+    bounds = engine.intervals.issued[slot, n % W, main].astype(np.float64)
+    offset, bounds = horizons.between(steps, offset), horizons.between(steps, bounds)
     shown = engine.state.ranges.show(last[None, None], offset[None], offset[None] + bounds)
-    times = engine.timing.last_time[slot] + interval * np.arange(1, H + 1)
+    times = engine.timing.last_time[slot] + interval * np.arange(1, W + 1)
     mean, (lower, upper) = shown.mean[0], shown.levels
     return Forecast(exact(times), short(mean, 8), short(lower, 8), short(upper, 8))

@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `tests` is, also when this file is run as a script
 from streamd.config import Group, Training
@@ -39,6 +39,7 @@ class Asked:
     data: Path
     keep: Path
     network: bool = True
+    profile: Literal["full", "compact"] = "full"
     together: bool = False
     rows: int | None = None  # of an SMD machine
     seed: int = 0  # of what is made here
@@ -47,7 +48,7 @@ class Asked:
 
     @property
     def settings(self) -> Group:
-        return Group() if self.network else Group(training=Training(enabled=False))
+        return Group(profile=self.profile, training=Training(enabled=self.network))
 
     def kept(self, part: Part) -> Path:
         """Where a piece's scores lie: for NAB as its own tree of files."""
@@ -200,6 +201,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="thin each SMD machine to so many rows")
     parser.add_argument("--together", action="store_true", help="all files of a set through one engine: for trials")
     parser.add_argument("--network", choices=("on", "off"), default="on", help="off: for trials")
+    parser.add_argument("--profile", choices=("full", "compact"), default="full")
     parser.add_argument("--seed", type=int, default=0, help="of the streams that are made here")
     parser.add_argument("--cases", type=int, default=5, help="of each fault, size and base")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
@@ -216,6 +218,7 @@ def main() -> None:
             data=given.data,
             keep=given.keep or Path(folder),
             network=given.network == "on",
+            profile=given.profile,
             together=given.together,
             rows=given.rows,
             seed=given.seed,
@@ -229,7 +232,9 @@ def main() -> None:
         if missing := [which for which in given.sets if which in LABELLED and not pieces[which]]:
             parser.error(f"{given.data}: nothing of {missing[0]} there")
         work = [] if given.again else [job for which in given.sets for job in jobs(which, pieces[which], asked)]
-        print(f"{'default config' if asked.network else 'network off'}, cold, one pass", end="")
+        print(
+            f"{'default config' if asked.network else 'network off'}, {asked.profile} profile, cold, one pass", end=""
+        )
         print("; a set's files together: for trials only" if asked.together else "", flush=True)
         results = _run(work, given.sets, given.jobs, lambda which, gave: figures(which, pieces[which], gave, asked))
     if given.json is not None:

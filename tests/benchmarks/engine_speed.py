@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -20,6 +21,8 @@ from streamd.engine.engine import Engine
 from streamd.engine.learner import InlineTrainer
 from streamd.records import Batch
 
+Profile: TypeAlias = Literal["full", "compact"]
+PROFILES: tuple[Profile, ...] = ("full", "compact")
 SIZES = (1, 8, 64, 256)
 RUNS = 5
 
@@ -33,10 +36,13 @@ class Speed:
     cpu_us: float  # per reading
 
 
-def measure(size: int, channels: int, horizon: int, seconds: float, *, training: bool) -> Speed:
+def measure(size: int, channels: int, horizon: int, seconds: float, *, training: bool, profile: Profile) -> Speed:
     """Median over the runs, after a warm-up in which every ring has filled."""
     settings = Group(
-        channels=tuple(f"c{i}" for i in range(channels)), horizon_steps=horizon, training=Training(enabled=training)
+        channels=tuple(f"c{i}" for i in range(channels)),
+        horizon_steps=horizon,
+        profile=profile,
+        training=Training(enabled=training),
     )
     engine = Engine(settings, InlineTrainer())
     random = np.random.default_rng(0)
@@ -62,12 +68,12 @@ def measure(size: int, channels: int, horizon: int, seconds: float, *, training:
     return Speed(size, statistics.median(rates), statistics.median(costs))
 
 
-def table(channels: int, horizon: int, seconds: float) -> list[dict[str, float]]:
+def table(channels: int, horizon: int, seconds: float, profile: Profile) -> list[dict[str, float]]:
     """One row per batch size."""
     rows = []
     for size in SIZES:
-        off = measure(size, channels, horizon, seconds, training=False)
-        on = measure(size, channels, horizon, seconds, training=True)
+        off = measure(size, channels, horizon, seconds, training=False, profile=profile)
+        on = measure(size, channels, horizon, seconds, training=True, profile=profile)
         rows.append(
             {
                 "batch": size,
@@ -80,8 +86,8 @@ def table(channels: int, horizon: int, seconds: float) -> list[dict[str, float]]
     return rows
 
 
-def show(rows: list[dict[str, float]]) -> None:
-    print("engine.apply alone, one core (medians)")
+def show(profile: str, rows: list[dict[str, float]]) -> None:
+    print(f"engine.apply alone, one core (medians), {profile} profile")
     print(f"{'batch':>6} {'readings/s':>12} {'CPU us':>8}   {'with training':>14} {'CPU us':>8}")
     for row in rows:
         print(
@@ -97,8 +103,9 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--json", action="store_true")
     asked = parser.parse_args()
-    found = table(asked.channels, asked.horizon, asked.seconds)
+    found = {each: table(asked.channels, asked.horizon, asked.seconds, each) for each in PROFILES}
     if asked.json:
         print(msgspec.json.encode(found).decode())
     else:
-        show(found)
+        for each, rows in found.items():
+            show(each, rows)

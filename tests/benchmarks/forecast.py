@@ -20,7 +20,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # where `tests` is, also when this file is run as a script
 import msgspec
@@ -109,18 +109,22 @@ class Run:
     name: str
     network: bool
     seed: int
+    profile: Literal["full", "compact"] = "full"
 
 
 def run(one: Run, data: Path, horizon: int, keep: Path | None) -> dict[str, Any]:
     """Do it and measure it: plain numbers."""
     kind = SETS[one.name]
     settings = msgspec.structs.replace(
-        Group(), horizon_steps=horizon, seed=one.seed, training=Training(enabled=one.network)
+        Group(), horizon_steps=horizon, profile=one.profile, seed=one.seed, training=Training(enabled=one.network)
     )
     with tempfile.TemporaryDirectory(prefix="bench-forecast-") as folder:
         file = Path(folder, f"{one.name}.csv")
         _write(kind, data / kind.file, file)
-        out = Path(folder if keep is None else keep, f"{one.name}-{'on' if one.network else 'off'}-{one.seed}.npz")
+        out = Path(
+            folder if keep is None else keep,
+            f"{one.name}-{'on' if one.network else 'off'}-{one.seed}-{one.profile}.npz",
+        )
         begun = time.perf_counter()
         summary = backtest(open_table(file, kind.time), settings, out=out)
         seconds = time.perf_counter() - begun
@@ -264,6 +268,7 @@ def main() -> None:
     parser.add_argument("--sets", type=_words, default=list(SETS), help=f"of {', '.join(SETS)}")
     parser.add_argument("--horizon", type=int, default=max(HORIZONS))
     parser.add_argument("--network", type=_words, default=["on", "off"], help="on, off or on,off")
+    parser.add_argument("--profile", choices=("full", "compact"), default="full")
     parser.add_argument("--seeds", type=int, default=1, help="runs with the network for each set")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--keep", type=Path, help="folder for the .npz files; else they are deleted")
@@ -275,7 +280,7 @@ def main() -> None:
         parser.error(f"{asked.data}: no {missing[0]}")
     # without the network nothing depends on the seed
     runs = [
-        Run(name, network, seed)
+        Run(name, network, seed, asked.profile)
         for name in asked.sets
         for network in (True, False)
         if ("on" if network else "off") in asked.network
@@ -283,7 +288,8 @@ def main() -> None:
     ]
     waiting = {name: sum(one.name == name for one in runs) for name in asked.sets}
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in asked.sets}
-    print(f"default config, horizon {asked.horizon}; z-scored by the training rows for the measure; {len(runs)} runs")
+    print(f"default config, {asked.profile} profile, horizon {asked.horizon}; {len(runs)} runs")
+    print("z-scored by the training rows for the measure")
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
         # the longest first, so that no process is left alone with it at the end
         runs.sort(key=lambda one: -(asked.data / SETS[one.name].file).stat().st_size)

@@ -18,9 +18,10 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true")
     as_json = parser.parse_args().json
-    engine = engine_speed.table(channels=6, horizon=12, seconds=3.0)
+    engine = {each: engine_speed.table(6, 12, 3.0, each) for each in engine_speed.PROFILES}
     if not as_json:
-        engine_speed.show(engine)
+        for each, rows in engine.items():
+            engine_speed.show(each, rows)
     floor = bare_paho.measure()
     if not as_json:
         bare_paho.show(floor)

@@ -59,7 +59,7 @@ def test_a_run_is_measured_from_what_the_backtest_wrote(passengers: tuple[Path, 
         assert len(targets) == 46
         flat = np.sqrt(np.mean([(values[n] - values[n - 1]) ** 2 for n in targets]))
         assert found["one_step"][name]["persistence_rmse"] == pytest.approx(flat)
-    with np.load(tmp_path / "airline-off-0.npz") as arrays:
+    with np.load(tmp_path / "airline-off-0-full.npz") as arrays:
         assert arrays["forecast"].shape == (144, 2, 1)
         ours = np.sqrt(np.mean([(values[n] - arrays["forecast"][n - 1, 0, 0]) ** 2 for n in range(98, 144)]))
     assert found["one_step"]["the last 46"]["rmse"] == pytest.approx(ours)

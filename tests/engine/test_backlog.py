@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine.backlog import KEPT, Backlog
+from streamd.engine.profile import FULL
 
 H, C = 3, 2
 TWO = np.array([1, 0])
@@ -13,7 +14,7 @@ ONES = np.ones((2, H, C))
 
 def test_the_last_frames_are_kept_each_with_its_errors_weights_and_haste():
     random = np.random.default_rng(0)
-    backlog = Backlog({"H": H, "C": C}, slots=2)
+    backlog = Backlog({**FULL, "H": H, "C": C}, slots=2)
     errors, trusted = random.normal(size=(2 * KEPT, 2, H, C)), random.integers(0, 5, (2 * KEPT, 2, H, C)) / 4.0
     for n in range(len(errors)):
         backlog.add(TWO, np.full(2, n), errors[n], trusted[n], ONES, np.array([0.0, n / 64]))
@@ -24,7 +25,7 @@ def test_the_last_frames_are_kept_each_with_its_errors_weights_and_haste():
 
 
 def test_frames_are_counted_until_they_are_taken():
-    backlog = Backlog({"H": H, "C": C}, slots=3)
+    backlog = Backlog({**FULL, "H": H, "C": C}, slots=3)
     for n in range(10):
         backlog.add(TWO, np.full(2, n), ONES, ONES, ONES, np.zeros(2))
     assert backlog.count.tolist() == [10, 10, 0]
@@ -35,7 +36,7 @@ def test_frames_are_counted_until_they_are_taken():
 
 
 def test_a_target_that_is_not_known_weighs_nothing_and_one_far_off_next_to_nothing():
-    backlog, one = Backlog({"H": 3, "C": 1}, slots=1), np.ones((1, 3, 1))
+    backlog, one = Backlog({**FULL, "H": 3, "C": 1}, slots=1), np.ones((1, 3, 1))
     errors = np.array([np.nan, 1.0, 1e6]).reshape(1, 3, 1)
     backlog.add(np.array([0]), np.array([0]), errors, one, one, np.zeros(1))
     targets, weights = backlog.targets[0, 0, :, 0], backlog.weights[0, 0, :, 0]

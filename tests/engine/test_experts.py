@@ -9,6 +9,7 @@ from streamd.engine.backlog import KEPT
 from streamd.engine.experts import CORRECTED, MIXED, PUBLISHED, SEASONAL, Experts, Frames
 from streamd.engine.mix import EXPERTS, E
 from streamd.engine.pending import MADE
+from streamd.engine.profile import FULL
 from streamd.engine.scale import Scale
 
 H = 4
@@ -20,7 +21,7 @@ class Run:
     """Streams of one channel through the experts, as the engine does it, with a correction of the test's own."""
 
     def __init__(self, streams=1):
-        sizes = {"C": 1, "H": H, "W": H, "V": H + KEPT}
+        sizes = {**FULL, "C": 1, "H": H, "W": H, "V": H + KEPT}
         self.experts, self.scale = Experts(sizes), Scale(sizes, slots=streams)
         for part in self.experts.parts().values():
             part.grow(streams)
@@ -226,6 +227,6 @@ def test_a_batch_equals_each_stream_alone():
 
 
 def test_every_part_with_rows_is_named():
-    experts = Experts({"C": 1, "H": H, "W": H, "V": H + KEPT})
+    experts = Experts({**FULL, "C": 1, "H": H, "W": H, "V": H + KEPT})
     parts = {name for name, part in vars(experts).items() if hasattr(part, "columns")}
     assert parts == experts.parts().keys()

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from streamd.engine.lags import BACK, LAGS, LARGE, MEANS_FRAMES, NEAR, STRETCHES, Lags
+from streamd.engine.profile import FULL
 
 H, C = 3, 2
 V = H + 4
-SIZES = {"H": H, "V": V, "C": C}
+SIZES = {**FULL, "H": H, "V": V, "C": C}
 ONE = np.array([0])
 END = LAGS + 1 + len(STRETCHES)
 

@@ -11,13 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamd.config import Group, Network
-from streamd.engine import layout
+from streamd.engine import horizons, layout
 from streamd.engine.engine import Engine
 from streamd.engine.migrate import migrate
 from streamd.engine.mix import Mix
 from streamd.engine.score import TERMS, WARM_FRAMES
 from streamd.records import Batch, Bool, Widen
-from tests.engine.runs import SETTINGS, STREAMS, Plant, bits, outcome_bits, small_engine, state, with_training
+from tests.engine.runs import (
+    SETTINGS,
+    STREAMS,
+    Plant,
+    bits,
+    outcome_bits,
+    small_engine,
+    state,
+    with_settings,
+    with_training,
+)
 
 STATES = Path(__file__).parent / "states"
 
@@ -333,3 +343,50 @@ def test_a_state_that_an_older_streamd_recorded_is_read_and_goes_on(path: Path) 
 
 def test_a_state_of_the_present_layout_is_recorded() -> None:
     assert (STATES / f"layout_{layout.LAYOUT}.npz").exists()
+
+
+FULL = with_settings(SETTINGS, horizon_steps=12)
+COMPACT = with_settings(FULL, profile="compact")
+
+
+@pytest.mark.parametrize(("before", "now"), [(FULL, COMPACT), (COMPACT, FULL)])
+def test_a_state_of_the_other_profile_goes_on_with_the_steps_that_both_judge(before, now):
+    engine, plant = small_engine(before), Plant(4)
+    for batch in plant.batches(80):
+        engine.apply(batch)
+    arrays, meta, notes = migrate(*state(engine), now)
+    assert any("the profile was" in note and "1, " in note for note in notes)
+    other = small_engine(now)
+    other.load_state_dict(arrays, meta)
+    old, new = horizons.of(engine.recent.sizes).tolist(), horizons.of(other.recent.sizes).tolist()
+    assert len(old) != len(new)
+    both = sorted({*old} & {*new})
+    was, is_ = [old.index(step) for step in both], [new.index(step) for step in both]
+    used = len(engine.slots)
+    for name in ("steps", "step_square"):
+        kept = getattr(other.scale, name)[:used, is_]
+        np.testing.assert_array_equal(kept, getattr(engine.scale, name)[:used, was])
+        assert kept.any()
+    ours, theirs = other.experts.pending.offsets[:used], engine.experts.pending.offsets[:used]
+    np.testing.assert_array_equal(ours[:, :, 0][:, :, is_], theirs[:, :, 0][:, :, was])  # the seasons'
+    np.testing.assert_array_equal(ours[:, :, -3:][:, :, :, is_], theirs[:, :, -3:][:, :, :, was])
+    head, before_it = (each.learner.weights["w_skip"].numpy() for each in (other, engine))
+    np.testing.assert_array_equal(head[is_], before_it[was])
+    assert not other.experts.regression.inputs.any(), "sums over other features are none over these"
+    for batch in plant.batches(60):
+        outcome = other.apply(batch)
+    assert outcome.mean.shape[1] == 12
+    assert np.isfinite(outcome.mean).all()
+
+
+def test_the_way_there_and_back_leaves_what_does_not_depend_on_the_profile():
+    engine = small_engine(FULL)
+    for batch in Plant(5).batches(80):
+        engine.apply(batch)
+    there = migrate(*state(engine), COMPACT)
+    back = migrate(*there[:2], FULL)
+    again = small_engine(FULL)
+    again.load_state_dict(*back[:2])
+    kept = ("scale.mean", "seasons.knots", "novelty.recent", "whitener.mean", "timing.age", "tails.top")
+    arrays, first = state(again)[0], state(engine)[0]
+    assert bits({name: arrays[name] for name in kept}) == bits({name: first[name] for name in kept})

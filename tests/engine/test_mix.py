@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from streamd.engine.mix import EXPERTS, LARGEST, E, Gate, Mix
+from streamd.engine.profile import FULL
 
 ONE = np.array([0])
 CALM = np.zeros(1)
@@ -20,7 +21,7 @@ def mixed_by(errors, horizon=1, haste=0.0):
 
     A forecast for `horizon` steps is judged so many frames after it was made; the horizons before it have no forecasts.
     """
-    mix = Mix({"C": 1, "H": horizon}, slots=1)
+    mix = Mix({**FULL, "C": 1, "H": horizon}, slots=1)
     made, weights = np.empty(len(errors)), np.empty((len(errors), E))
     for n in range(len(errors)):
         known, mixed = np.full((1, E, horizon, 1), np.nan), np.full((1, horizon, 1), np.nan)
@@ -156,7 +157,7 @@ def test_constant_errors_of_nothing_keep_all_weights_sane(horizon):
     haste=st.floats(0, 1),
 )
 def test_weights_add_to_one_and_are_never_negative_or_undefined_whatever_comes(errors, horizon, haste):
-    mix = Mix({"C": 1, "H": horizon}, slots=1)
+    mix = Mix({**FULL, "C": 1, "H": horizon}, slots=1)
     for row in errors:
         known = np.broadcast_to(row[None, :, None, None], (1, E, horizon, 1))
         mix.learn(ONE, known, known[:, 0], np.full(1, haste))
@@ -167,7 +168,7 @@ def test_weights_add_to_one_and_are_never_negative_or_undefined_whatever_comes(e
 
 def test_what_is_not_known_teaches_nothing():
     """As after a gap: forecasts that it lies in are not judged."""
-    mix = Mix({"C": 1, "H": 2}, slots=1)
+    mix = Mix({**FULL, "C": 1, "H": 2}, slots=1)
     random = np.random.default_rng(11)
     for _ in range(50):
         mix.learn(ONE, random.normal(size=(1, E, 2, 1)), random.normal(size=(1, 2, 1)), CALM)
@@ -178,7 +179,7 @@ def test_what_is_not_known_teaches_nothing():
 
 
 def test_each_horizon_channel_and_stream_has_weights_of_its_own():
-    mix = Mix({"C": 2, "H": 2}, slots=3)
+    mix = Mix({**FULL, "C": 2, "H": 2}, slots=3)
     slots = np.array([2, 0])
     errors = np.ones((2, E, 2, 2))
     errors[0, 1, 0, 0] = errors[1, 2, 1, 1] = 0.01
@@ -210,12 +211,12 @@ def test_after_a_drift_weights_follow_sooner():
 
 
 def test_there_is_a_weight_for_every_expert():
-    assert len(EXPERTS) == E == Mix({"C": 1, "H": 1}, slots=1).weights(ONE).shape[1]
+    assert len(EXPERTS) == E == Mix({**FULL, "C": 1, "H": 1}, slots=1).weights(ONE).shape[1]
 
 
 def gated(corrections, errors, horizon=1):
     """Shares [T] of corrections [T] of a mix whose errors are [T], each known `horizon` frames later."""
-    gate, shares = Gate({"C": 1, "H": horizon}, slots=1), np.empty(len(errors))
+    gate, shares = Gate({**FULL, "C": 1, "H": horizon}, slots=1), np.empty(len(errors))
     for n in range(len(errors)):
         known, wrong = np.full((2, 1, horizon, 1), np.nan)
         if n >= horizon:
@@ -272,7 +273,7 @@ def test_one_fault_does_not_take_from_a_good_correction_what_it_was_given():
 
 
 def test_no_correction_is_followed_before_one_was_judged_and_none_that_is_nothing():
-    gate = Gate({"C": 1, "H": 1}, slots=1)
+    gate = Gate({**FULL, "C": 1, "H": 1}, slots=1)
     assert gate.share(ONE).item() == 0.0
     for _ in range(50):
         gate.learn(ONE, np.zeros((1, 1, 1)), np.ones((1, 1, 1)), CALM)
@@ -280,7 +281,7 @@ def test_no_correction_is_followed_before_one_was_judged_and_none_that_is_nothin
 
 
 def test_the_usual_error_of_the_mix_is_known_in_usual_steps():
-    gate = Gate({"C": 1, "H": 1}, slots=1)
+    gate = Gate({**FULL, "C": 1, "H": 1}, slots=1)
     assert gate.usual(ONE).item() == 1.0
     for error in np.random.default_rng(17).normal(size=1000):
         gate.learn(ONE, np.zeros((1, 1, 1)), np.full((1, 1, 1), 0.3 * error), CALM)

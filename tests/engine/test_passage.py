@@ -98,7 +98,7 @@ def test_the_hidden_state_equals_that_of_the_whole_sequence_at_once(frames):
     own = outcome.weights[0, :-1]
     mixed = (own * outcome.experts[0]).sum(axis=0)
     corrected = mixed + corrections[-1] * (engine.experts.gate.usual(at) * engine.scale.step_spread(at))[0]
-    found = engine.scale.last[0] + engine.experts.pending.offsets[0, (frames - 1) % 3, CORRECTED - 1]
+    found = engine.scale.last[0] + engine.experts.pending.offsets[0, (frames - 1) % 3, CORRECTED]
     np.testing.assert_allclose(found, corrected, atol=1e-4)
     share = outcome.weights[0, -1]
     np.testing.assert_allclose(outcome.mean[0], (1 - share) * mixed + share * corrected, atol=1e-4)

@@ -7,9 +7,10 @@ import pytest
 
 from streamd.engine.mix import E
 from streamd.engine.pending import GAP_STEPS, MADE, Pending
+from streamd.engine.profile import FULL
 
 H, C, M = 4, 2, len(MADE)
-SIZES = {"H": H, "W": H, "C": C}
+SIZES = {**FULL, "H": H, "W": H, "C": C}
 ONE = np.array([0])
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from streamd.engine.backlog import KEPT, Backlog
 from streamd.engine.lags import Lags
+from streamd.engine.profile import FULL
 from streamd.engine.regression import FEWEST, MOST_CHANGES, Adaptive, Reach, Regression, due
 from streamd.engine.scale import Scale
 
@@ -19,7 +20,7 @@ class Run:
 
     def __init__(self, kind, streams=1, every=1):
         self.every = every
-        sizes = {"C": 1, "H": H, "W": H, "V": H + KEPT}
+        sizes = {**FULL, "C": 1, "H": H, "W": H, "V": H + KEPT}
         self.model, self.lags, self.scale = (each(sizes, slots=streams) for each in (kind, Lags, Scale))
         self.backlog = Backlog(sizes, slots=streams)
         self.reach = Reach(sizes, slots=streams)
@@ -181,7 +182,7 @@ def test_the_way_back_of_a_jump_is_not_foretold_where_nothing_ever_went_back_lik
 
 
 def test_no_change_is_foretold_beyond_what_was_seen_on_that_side_nor_beyond_many_usual_ones():
-    reach, slots = Reach({"C": 1, "H": 1}, slots=1), np.array([0])
+    reach, slots = Reach({**FULL, "C": 1, "H": 1}, slots=1), np.array([0])
     for error in (2.0, -1.0, np.nan, 1e9):
         reach.learn(slots, np.full((1, 1, 1), error), np.full((1, 1), -20.0), np.full((1, 1), 30.0))
 
@@ -253,9 +254,9 @@ def test_many_frames_taken_in_at_once_are_the_same_as_one_by_one(kind):
 def test_streams_take_turns_and_each_is_due_again_and_again():
     turns = np.arange(200)
     for n in (100, 5000):
-        counts = [len(due(np.full(200, n + later), turns)) for later in range(48)]
+        counts = [len(due(np.full(200, n + later), turns, KEPT)) for later in range(48)]
         assert max(counts) <= 200 / 8 + 1
         times = np.zeros(200)
         for later in range(48):
-            times[due(np.full(200, n + later), turns)] += 1
+            times[due(np.full(200, n + later), turns, KEPT)] += 1
         assert times.min() >= 2

@@ -67,7 +67,7 @@ def test_four_terms_have_their_place():
     assert len(TERMS) == calibration.TERMS
 
 
-@pytest.mark.parametrize(("horizon", "chosen"), [(1, (0,)), (2, (0, 1)), (12, (0, 3, 11)), (48, (0, 15, 47))])
+@pytest.mark.parametrize(("horizon", "chosen"), [(1, (1,)), (2, (1, 2)), (12, (1, 4, 12)), (48, (1, 16, 48))])
 def test_the_first_a_middle_and_the_last_horizon_are_judged(horizon, chosen):
     assert vectors(horizon) == chosen
 

@@ -7,6 +7,7 @@ import pytest
 
 from streamd.engine import periods
 from streamd.engine.features import DAY_S, WEEK_S
+from streamd.engine.profile import FULL
 from streamd.engine.seasons import DOUBT, FOUND, Seasons
 
 HORIZON = 6
@@ -18,7 +19,7 @@ class Run:
     """Streams of a batch, fed as the experts do it; keeps what was expected of each frame before it was seen."""
 
     def __init__(self, streams=1, channels=1):
-        self.seasons = Seasons({"C": channels}, slots=streams)
+        self.seasons = Seasons({**FULL, "C": channels}, slots=streams)
         self.slots = np.arange(streams)
         self.n = np.zeros(streams, np.int64)
         self.times = np.full(streams, np.nan)

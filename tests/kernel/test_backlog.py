@@ -7,9 +7,10 @@ import pytest
 
 from streamd.engine.backlog import KEPT, Backlog
 from streamd.engine.lags import LARGE
+from streamd.engine.profile import FULL
 
 H, C = 4, 3
-SIZES = {"H": H, "C": C}
+SIZES = {**FULL, "H": H, "C": C}
 SLOTS = np.array([4, 0, 2])
 B = len(SLOTS)
 LARGEST = np.finfo(np.float32).max

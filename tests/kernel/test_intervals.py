@@ -7,10 +7,11 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from streamd.engine import intervals
+from streamd.engine import horizons, intervals
 from streamd.engine.intervals import MEMORY_FRAMES, Intervals, Pool
 
 H, C, Q, W = 4, 3, 2, 5
+STEPS = horizons.steps(W, H)  # those of a compact state
 SIZES = {"H": H, "C": C, "Q": Q, "W": W}
 COVERAGES = (0.5, 0.95)
 SLOTS = np.array([4, 0, 2])
@@ -39,7 +40,7 @@ def plainly_learnt(state, n, errors, usual, trust):
     state["judged"] = np.where(known, np.minimum(judged + 1.0, MEMORY_FRAMES), judged)
     for b in range(B):
         for h in range(H):
-            issued = state["issued"][b, (n[b] - 1 - h) % W, :, :, h]  # [Q, 2, C]
+            issued = state["issued"][b, (n[b] - STEPS[h]) % W, :, :, h]  # [Q, 2, C]
             beyond = np.stack([errors[b, h] < issued[:, 0], errors[b, h] > issued[:, 1]], axis=1)
             tails = 0.5 * (1.0 - np.array(COVERAGES))[:, None, None]
             step = intervals.STEP * np.sqrt(0.05 / tails)

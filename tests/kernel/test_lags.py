@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.engine import lags
+from streamd.engine import horizons, lags
 from streamd.engine.lags import BACK, LAGS, MEANS_FRAMES, STRETCHES, Lags
+from streamd.engine.profile import FULL
 
-SIZES = {"H": 3, "V": 7, "C": 3}
+SIZES = {**FULL, "H": 4, "W": 6, "V": 7, "C": 3}
 SLOTS = np.array([4, 0, 2])
 LARGEST = np.finfo(np.float32).max
 
@@ -49,7 +50,7 @@ def test_features_are_those_of_the_plain_formula(seed):
     ours.trust[[1, 3, 5]] = 9.0  # what others have
     plain = {name: array[SLOTS].astype(np.float64) for name, array in ours.state_dict().items()}
     for _, n, *rest in frames(seed):
-        before = plain["trust"][np.arange(3)[:, None], (n[:, None] - np.arange(1, 4)) % 7]
+        before = plain["trust"][np.arange(3)[:, None], (n[:, None] - horizons.steps(6, 4)) % 7]
         np.testing.assert_allclose(ours.trusted(SLOTS, n), before)
         x = plainly_observed(plain, n, *rest)
         largest = np.abs(plain["ring"]).max(axis=1)  # differences of such numbers are only so exact

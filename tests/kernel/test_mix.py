@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.engine import mix
+from streamd.engine import horizons, mix
 from streamd.engine.mix import E, Gate, Mix
+from streamd.engine.profile import FULL
 
-SIZES = {"H": 5, "C": 3}
+SIZES = {**FULL, "H": 5, "W": 13, "C": 3}
+AHEAD = horizons.steps(13, 5) - 1  # beyond the first, of a compact state
 SLOTS = np.array([4, 0, 2])
 
 
@@ -30,7 +32,7 @@ def limited(errors, known, most=mix.LARGEST):
 def plainly_learnt(state, errors, mixed, haste):
     known = np.isfinite(mixed)[:, None] & np.isfinite(errors)
     error, ours = limited(errors, known), limited(mixed, np.isfinite(mixed))[:, None]
-    speed = ((1.0 + mix.HASTE * haste)[:, None] / (1.0 + mix.LONGER * np.arange(5)))[:, None, :, None]
+    speed = ((1.0 + mix.HASTE * haste)[:, None] / (1.0 + mix.LONGER * AHEAD))[:, None, :, None]
     lasting, fading = (
         np.where(known, np.exp(-speed / memory), 1.0).astype(np.float32)
         for memory in (mix.LOSS_FRAMES, mix.REGRET_FRAMES)
@@ -91,7 +93,7 @@ def test_shares_of_corrections_are_those_of_the_plain_formula(seed):
         gain, noise = lasting * gain + saved, lasting * noise + saved**2
         power = lasting * power + correction**2
         square, judged = keep * square + error**2, keep * judged + known
-        sure = gain - mix.DOUBT * np.sqrt(noise * (1.0 + mix.OVERLAP * np.arange(5.0))[:, None])
+        sure = gain - mix.DOUBT * np.sqrt(noise * (1.0 + mix.OVERLAP * AHEAD)[:, None])
         share = np.clip(np.maximum(sure, 0.0) / np.where(power > 0, power, np.inf), 0.0, 1.0)
         np.testing.assert_allclose(ours.share(SLOTS), share, atol=2e-5)
         usual = np.where(judged > 0, np.sqrt(np.maximum(square / np.maximum(judged, 1e-9), mix.LEAST)), 1.0)

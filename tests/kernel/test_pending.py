@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from streamd.engine import horizons
 from streamd.engine.mix import E
 from streamd.engine.pending import GAP_STEPS, MADE, Pending
+from streamd.engine.profile import FULL
 
-H, C, M = 5, 3, len(MADE)
-SIZES = {"H": H, "W": H, "C": C}
+H, W, C, M = 4, 6, 3, len(MADE)
+SIZES = {**FULL, "H": H, "W": W, "C": C}
 SLOTS = np.array([4, 0, 2])
 B = len(SLOTS)
 LARGEST = np.finfo(np.float32).max
-AHEAD = np.arange(H)
+AHEAD = horizons.steps(W, H) - 1  # those of a compact state
 
 
 def frames(seed, count=40):
@@ -34,19 +36,19 @@ def parts(offsets):
 @pytest.mark.parametrize("seed", range(5))
 def test_errors_are_those_of_the_plain_formula(seed):
     ours = Pending(SIZES, slots=6)
-    kept, unbroken = np.full((B, H, M, H, C), np.nan, np.float32), np.zeros(B)
+    kept, unbroken = np.full((B, W, M, H, C), np.nan, np.float32), np.zeros(B)
     rows = np.arange(B)
     for n, steps, changes, offsets in frames(seed):
         unbroken = np.where(steps > GAP_STEPS, 0, unbroken + 1)
-        made = kept[rows[:, None], (n[:, None] - 1 - AHEAD) % H, :, AHEAD].transpose(0, 2, 1, 3)
+        made = kept[rows[:, None], (n[:, None] - 1 - AHEAD) % W, :, np.arange(H)].transpose(0, 2, 1, 3)
         judged = np.where((unbroken[:, None] > AHEAD)[:, :, None], changes, np.nan)
         errors = ours.errors(SLOTS, n, steps, changes)
         np.testing.assert_array_equal(errors[:, 1:], judged[:, None] - made)
         np.testing.assert_array_equal(errors[:, 0], np.where(np.isnan(made[:, 0]), np.nan, judged))
-        due = np.where(unbroken[:, None] > 0, kept[rows, (n - 1) % H, MADE.index("published"), 0], np.nan)
+        due = np.where(unbroken[:, None] > 0, kept[rows, (n - 1) % W, MADE.index("published"), 0], np.nan)
         np.testing.assert_array_equal(ours.due(SLOTS, n), due)
         ours.remember(SLOTS, n, *parts(offsets))
-        kept[rows, n % H] = np.clip(offsets[:, 1:], -LARGEST, LARGEST)
+        kept[rows, n % W] = np.clip(offsets[:, 1:], -LARGEST, LARGEST)
         np.testing.assert_array_equal(ours.offsets[SLOTS], kept)
         np.testing.assert_array_equal(ours.unbroken[SLOTS], unbroken)
 

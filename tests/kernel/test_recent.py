@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from streamd.engine import horizons
 from streamd.engine.features import CLOCK, PLANES
 from streamd.engine.recent import Recent
 
-H, R, S, C, L, K = 5, 8, 4, 3, 2, 3
-SIZES = {"C": C, "H": H, "R": R, "S": S, "L": L, "K": K}
+H, W, R, S, C, L, K = 4, 6, 8, 4, 3, 2, 3
+SIZES = {"C": C, "H": H, "W": W, "R": R, "S": S, "L": L, "K": K}
 SLOTS = np.array([4, 0, 2])
 
 
@@ -35,7 +36,7 @@ def test_frames_lie_where_plain_indexing_puts_them():
     plain = {name: array.copy() for name, array in ours.state_dict().items()}
     for n, frame, states in frames(0):
         now = np.random.default_rng(int(n[0])).normal(size=(3, C))
-        before = plain["base"][SLOTS[:, None], (n[:, None] - np.arange(1, H + 1)) % R]
+        before = plain["base"][SLOTS[:, None], (n[:, None] - horizons.steps(W, H)) % R]
         np.testing.assert_array_equal(ours.changes(SLOTS, n, now), now[:, None] - before)
         put(ours, SLOTS, n, frame, states)
         base, inputs, residual, trust = frame

@@ -5,17 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.engine import regression
+from streamd.engine import horizons, regression
 from streamd.engine.backlog import KEPT, Backlog
-from streamd.engine.lags import FEATURES, Lags
+from streamd.engine.lags import FEATURES, NEAR, Lags
+from streamd.engine.profile import FULL
 from streamd.engine.regression import Adaptive, Reach, Regression, due
 
-H, C = 5, 3
-V = H + KEPT
-SIZES = {"H": H, "W": H, "C": C, "V": V}
+H, W, C = 4, 6, 3
+STEPS = horizons.steps(W, H)  # those of a compact state
+V = W + KEPT
+SIZES = {**FULL, "H": H, "W": W, "C": C, "V": V}
 SLOTS = np.array([4, 0, 2])
 B = len(SLOTS)
 KINDS = [Regression, Adaptive]
+USED = {Regression: FEATURES, Adaptive: NEAR}
 EVERY = (1, 8, 7, KEPT, 2)  # frames between two times that streams take in what they were taught
 
 
@@ -45,7 +48,7 @@ def plainly_folded(kind, state, taught):
     """One frame after the other, as recursive least squares would have it."""
     count = int(taught.backlog.count[SLOTS[0]])
     for row, slot in enumerate(SLOTS):
-        x = taught.lags.features[slot, :, :, : kind.used].astype(np.float64)
+        x = taught.lags.features[slot, :, :, : USED[kind]].astype(np.float64)
         for n in range(taught.n[row] - count + 1, taught.n[row] + 1):
             place = n % KEPT
             keep = kind.keep ** (1.0 + kind.haste * float(taught.backlog.haste[slot, place]))
@@ -57,7 +60,7 @@ def plainly_folded(kind, state, taught):
                 state["inputs"][row, c] += weight[0, c] * np.outer(seen, seen)
                 state["input_weight"][row, c] += weight[0, c]
                 for h in range(H):
-                    state["products"][row, h, c] += target[h, c] * x[(n - 1 - h) % V, c]
+                    state["products"][row, h, c] += target[h, c] * x[(n - STEPS[h]) % V, c]
                     state["product_weight"][row, h, c] += weight[h, c]
 
 
@@ -99,14 +102,14 @@ def test_sums_and_slopes_and_forecasts_are_those_of_the_plain_formula(kind, seed
         np.testing.assert_allclose(ours.slopes[SLOTS], slopes, rtol=1e-4, atol=1e-4 * np.abs(slopes).max())
         x, change = taught.random.normal(size=(B, FEATURES, C)).swapaxes(1, 2), np.empty((B, 2, H, C))
         ours.foretell(SLOTS, x, change[:, 1])
-        foretold = np.einsum("bhcf,bcf->bhc", ours.slopes[SLOTS].astype(np.float64), x[..., : kind.used])
+        foretold = np.einsum("bhcf,bcf->bhc", ours.slopes[SLOTS].astype(np.float64), x[..., : USED[kind]])
         np.testing.assert_allclose(change[:, 1], foretold, rtol=1e-4, atol=1e-4 * np.abs(foretold).max())
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_number_is_no_slope_and_foretells_no_change(kind):
     ours, change = kind(SIZES, slots=1), np.empty((1, H, C))
-    ours.inputs[:], ours.products[:], ours.product_weight[:], ours.input_weight[:] = np.eye(kind.used), 1e300, 9.0, 9.0
+    ours.inputs[:], ours.products[:], ours.product_weight[:], ours.input_weight[:] = np.eye(USED[kind]), 1e300, 9.0, 9.0
     ours.inputs[0, 0, 0, 0] = np.nan
     ours.products[0, 0, 1] = -1e300
     ours.solve(np.array([0]), np.ones((1, C)))
@@ -170,5 +173,5 @@ def test_whose_turn_it_is_follows_from_the_frames_number_and_the_streams():
     n, turn = random.integers(0, 1000, size=500), random.integers(0, 1000, size=500)
     young, later = regression.SOLVE_EVERY
     every = np.where(n < regression.YOUNG_FRAMES, young, later)
-    assert due(n, turn).tolist() == np.flatnonzero((n + turn) % every == 0).tolist()
-    assert due(n[:0], turn[:0]).tolist() == []
+    assert due(n, turn, KEPT).tolist() == np.flatnonzero((n + turn) % every == 0).tolist()
+    assert due(n[:0], turn[:0], KEPT).tolist() == []

@@ -25,7 +25,7 @@ from streamd.engine.score import (
 from streamd.kernel import score as kernel
 
 B, C, T, H = 3, 4, len(TERMS), 5
-HORIZONS = np.array(vectors(H))
+HORIZONS = np.array(vectors(H)) - 1
 J = 1 + len(HORIZONS)
 SLOTS = np.array([4, 0, 2])
 COMPARE = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # with NaN, as meant

@@ -7,6 +7,7 @@ import pytest
 
 from streamd.engine import periods, seasons
 from streamd.engine.features import DAY_S, WEEK_S
+from streamd.engine.profile import FULL
 from streamd.engine.seasons import FOUND, KNOTS, Seasons
 
 C, HORIZON = 3, 5
@@ -19,7 +20,7 @@ CHANNELS = np.arange(C)
 
 def fresh(seed):
     """Some channels have a period from the beginning, so that profiles of all kinds are learned."""
-    ours = Seasons({"C": C}, slots=6)
+    ours = Seasons({**FULL, "C": C}, slots=6)
     ours._look = lambda *_: None  # a period that was found would be another one
     ours.period[SLOTS] = np.where(np.random.default_rng(seed).random((3, C)) < 0.5, 12.5, np.nan)
     return ours
@@ -133,7 +134,7 @@ def test_a_stream_gets_the_same_bits_alone_and_among_others():
 
 
 def test_slots_that_are_not_in_the_batch_stay_as_they_are():
-    ours = Seasons({"C": C}, slots=6)
+    ours = Seasons({**FULL, "C": C}, slots=6)
     for frame in frames(3):
         ours.learn(*frame)
     assert not any(np.nan_to_num(array[[1, 3, 5]]).any() for array in ours.state_dict().values())
