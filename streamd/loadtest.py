@@ -28,7 +28,7 @@ from streamd.config import Config, Mqtt, Source, read_secret
 
 SETTLE_S = 15.0  # after the last reading, for what is still on its way
 TICK_S = 0.01  # of the publisher
-AHEAD = 5000  # messages that the broker may leave unacknowledged before the publisher waits for it
+AHEAD = 5000  # messages that the broker may leave unacknowledged before the publisher waits: packet ids end at 65,535
 CONNECT_S = 10.0
 METRICS_S = 30.0
 SHARES = (0.5, 0.99, 0.999)
@@ -203,7 +203,7 @@ def _send(
     begun = time.monotonic()
     acknowledged = 0
     while (now := time.monotonic() - begun) < seconds:
-        for number in range(len(sent), min(int(now * rate), len(sent) + AHEAD)):
+        for number in range(len(sent), min(int(now * rate), acknowledged + AHEAD)):
             tick, stream = divmod(number, len(topics))
             values = {f"c{n}": round(20.0 + n + 0.1 * ((tick * (n + 3) + stream) % 17), 3) for n in range(channels)}
             payload = msgspec.json.encode({time_field: time.time(), **values})

@@ -66,3 +66,29 @@ def test_every_reading_is_answered_and_what_it_cost_is_told(tmp_path: Path) -> N
     assert 0.0 < report.latency_s["p50"] <= report.latency_s["p99"] <= report.latency_s["p99.9"]
     assert report.cpu_us > 0.0
     assert report.rss_mb > 10.0
+
+
+def test_a_broker_that_does_not_keep_up_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Owed:
+        def is_published(self) -> bool:
+            return False
+
+        def wait_for_publish(self, limit_s: float) -> None:
+            pass
+
+    class Deaf:
+        asked = 0
+
+        def publish(self, topic: str, payload: bytes, qos: int) -> Owed:
+            self.asked += 1
+            return Owed()
+
+    class Calm:
+        def look(self) -> None:
+            pass
+
+    monkeypatch.setattr(loadtest, "AHEAD", 50)
+    deaf: Any = Deaf()
+    calm: Any = Calm()
+    assert loadtest._send(deaf, ["plant/a"], "ts", 1e6, 0.3, 1, calm) == 0
+    assert deaf.asked == 50
