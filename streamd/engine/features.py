@@ -5,8 +5,6 @@ Everything is bounded, so that no reading can blow up the network's state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from streamd.kernel import network as kernel
@@ -24,29 +22,6 @@ def bounded(values: F64 | F32) -> F32:
     limited: F32 = np.minimum(np.maximum(values, -LIMIT), LIMIT).astype(np.float32)
     limited[np.isnan(limited)] = 0.0
     return limited
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What the network sees of a batch."""
-
-    level: F32  # [B, C] in spreads
-    change: F32  # [B, C] in usual steps
-    seen: F32  # [B, C] 1 where the channel spoke
-    error: F32  # [B, C] of the mix for one step ahead, in its usual errors; 0 where not known
-    ahead: F32  # [B, C] where the mix sees the channel at the horizon's end, in usual changes
-    clock: F32  # [B, CLOCK]
-
-    @classmethod
-    def split(cls, x: F32) -> Inputs:
-        """The planes of one array [B, inputs]; not copies."""
-        C = (x.shape[1] - CLOCK) // len(PLANES)
-        level, change, seen, error, ahead = (x[:, at : at + C] for at in range(0, len(PLANES) * C, C))
-        return cls(level, change, seen, error, ahead, x[:, len(PLANES) * C :])
-
-    def compose(self) -> F32:
-        """As one array [B, inputs]."""
-        return compose(self.level, self.change, self.seen, self.error, self.ahead, self.clock)
 
 
 def observe(

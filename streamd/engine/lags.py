@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine import horizons
-from streamd.engine.rows import Rows, column, pick
+from streamd.engine.rows import Rows, column
 from streamd.kernel import lags as kernel
 from streamd.records import F32, F64, I64
 
@@ -59,8 +59,3 @@ class Lags(Rows):
         trusted = np.empty((len(slots), self.sizes["H"], self.sizes["C"]))
         kernel.trusted(slots, n, horizons.of(self.sizes), self.trust, trusted)
         return trusted
-
-    def past(self, slots: I64, n: I64, count: int) -> F64:
-        """Features of the frames before frames n, the newest first, [S, C, count, F]."""
-        before = pick(self.features, slots[:, None], (n[:, None] - np.arange(1, count + 1)) % self.sizes["V"])
-        return before.transpose(0, 2, 1, 3).astype(np.float64)

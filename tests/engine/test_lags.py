@@ -68,7 +68,7 @@ def test_features_and_how_far_they_are_trusted_are_at_hand_until_they_have_been_
             trust = lags.trusted(ONE, now)
             np.testing.assert_array_equal(trust[0], [[1.0 / (1 + n - h)] * C for h in range(1, H + 1)])
             np.testing.assert_allclose(
-                lags.past(ONE, now, V)[0], np.stack(seen[n - V :][::-1]).transpose(1, 0, 2), rtol=1e-6
+                lags.features[0, (n - 1 - np.arange(V)) % V], np.stack(seen[n - V :][::-1]), rtol=1e-6
             )
         seen.append(observe(lags, n, rest, weight=1.0 / (1 + n)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamd.engine.features import CLOCK, LIMIT, PLANES, Inputs
+from streamd.engine.features import CLOCK, LIMIT, PLANES, compose
 from streamd.engine.memory import FRAME_ARRAYS, HELD_BACK, Memory
 from streamd.engine.recent import Recent
 
@@ -50,7 +50,7 @@ class Streams:
             trust = generator.choice([0.125, 1.0], size=2)
             h, c = generator.normal(size=(2, 2, L, K)).astype(np.float32)
             self.recent.mark(slots, n, h, c)
-            x = Inputs(**planes, clock=clock).compose()
+            x = compose(*planes.values(), clock)
             self.recent.record(slots, n, np.zeros((2, C)), x, residual.astype(np.float64), trust)
             self.frames.append({**planes, "clock": clock, "residual": residual, "trust": trust, "h": h, "c": c})
             if (number + 1) % self.recent.stride == 0 and number + 1 >= R:

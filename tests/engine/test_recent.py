@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from streamd.engine.features import CLOCK, PLANES, Inputs
+from streamd.engine.features import CLOCK, PLANES, compose
 from streamd.engine.recent import Recent
 
 H, R, S, C, L, K = 3, 8, 4, 2, 1, 2
@@ -18,7 +18,7 @@ def record(recent, slots, n, base):
     planes = {name: marks + 100 * place for place, name in enumerate(PLANES)}
     clock = np.broadcast_to(n[:, None].astype(np.float32), (len(n), CLOCK))
     residual = np.broadcast_to(-n[:, None, None].astype(float), (len(n), H, C))
-    recent.record(slots, n, np.array(base, float), Inputs(**planes, clock=clock).compose(), residual, n * 1.0)
+    recent.record(slots, n, np.array(base, float), compose(*planes.values(), clock), residual, n * 1.0)
 
 
 def test_changes_are_against_what_was_known_so_many_frames_ago():
