@@ -74,6 +74,9 @@ class Link(Protocol):
     def publish_message(self, message: Message) -> None:
         """Queue a message."""
 
+    async def room(self, limit_s: float) -> None:
+        """Wait while more is published than the broker takes."""
+
 
 @dataclass(slots=True)
 class _Waiting:
@@ -176,6 +179,10 @@ class Keeper:
             self._last_waiting().messages.append(message)
             self._urgent = True  # somebody is to act on it
             self._changed.set()
+
+    async def room(self, limit_s: float) -> None:
+        """Wait while more is published than the broker takes; no longer than so."""
+        await self._link.room(limit_s)
 
     def session_lost(self, written_down: Callable[[], None]) -> None:
         """The broker has forgotten the session: no message comes again by an id that is remembered.

@@ -49,6 +49,7 @@ log = logging.getLogger("streamd.worker")
 
 LOOK_S = 2.0  # between two looks who has fallen silent
 LATE_S = 10.0  # a look so much later than that: the process stood still, and heard nobody
+ROOM_S = 1.0  # that a batch waits for what was published before it: a broker that takes nothing must not stop learning
 AT_ONCE = 256  # streams that one command tells to be silent
 
 
@@ -67,6 +68,9 @@ class Outlet(Protocol):
 
     def publish(self, message: Message) -> None:
         """Publish what came out of it; never blocks."""
+
+    async def room(self, limit_s: float) -> None:
+        """Wait while more is published than the broker takes; no longer than so."""
 
     def done(self, ticket: int, *, timeless: bool = False) -> None:
         """All that a message brought is applied; `timeless`: its readings carried no time."""
@@ -307,7 +311,12 @@ class Worker:
         self._align.expire(time.time())
 
     async def _apply_all(self) -> None:
-        while (work := self._align.next()) is not None:
+        while True:
+            # Before the batch is chosen: what comes meanwhile goes into it. And rather than make what nobody sends yet,
+            # let readings wait with the broker, where `pressure` sees it: the outbox would have to drop scores.
+            await self._outlet.room(ROOM_S)
+            if (work := self._align.next()) is None:
+                return
             self.turns += 1
             if isinstance(work.record, Batch):
                 await self._await_candidate()

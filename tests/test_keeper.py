@@ -72,6 +72,9 @@ class Link:
     def publish_message(self, message: Message) -> None:
         self.published.append(message.payload)
 
+    async def room(self, limit_s: float) -> None:
+        await asyncio.sleep(limit_s)
+
     @property
     def fenced(self) -> bool:
         return self.passed is not None

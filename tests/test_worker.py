@@ -92,6 +92,8 @@ class Outlet:
         self.deaf = self.behind = False
         self.answers = True  # what it is asked, at once
         self.asked = 0
+        self.roomy = asyncio.Event()  # more may be published
+        self.roomy.set()
         self._changed = asyncio.Event()
 
     def note(self, group: str, record: Record) -> int:
@@ -107,6 +109,12 @@ class Outlet:
 
     def publish(self, message: Message) -> None:
         self._say("publish", message)
+
+    async def room(self, limit_s: float) -> None:
+        assert 0.0 < limit_s < LIMIT_S, "a broker that takes nothing must not stop learning"
+        if not self.roomy.is_set():
+            self._say("wait", None)
+        await self.roomy.wait()
 
     def done(self, ticket: int, *, timeless: bool = False) -> None:
         self._say("done", (ticket, timeless))
@@ -311,6 +319,22 @@ def test_streams_share_a_batch_and_each_stream_keeps_its_order() -> None:
             seqs = [score["seq"] for score in bench.outlet.published("score") if score["stream"] == stream]
             assert seqs == [0, 1, 2]
         assert bench.outlet.let_go == [0, 1, 2]
+
+    run(body())
+
+
+def test_while_the_broker_takes_too_little_no_batch_is_made_and_what_comes_meanwhile_shares_the_next() -> None:
+    async def body() -> None:
+        bench = Bench()
+        bench.outlet.roomy.clear()
+        async with bench.running():
+            await bench.take(0, reading(0))
+            await bench.outlet.until(lambda: bench.outlet.said)
+            await bench.take(1, reading(0, "p2"))
+            assert [what for what, _ in bench.outlet.said] == ["wait"]
+            bench.outlet.roomy.set()
+        assert [batch.streams for batch in bench.outlet.batches] == [("p1", "p2")]
+        assert bench.outlet.let_go == [0, 1]
 
     run(body())
 

@@ -12,12 +12,14 @@ What happens under pressure:
   connection would be taken for dead. If there is no room then, the link says goodbye and connects anew: the broker
   sends what is unacknowledged again, in order. To read on and drop would lose what the session promises to keep, or
   leave holes that are filled out of order.
-- What goes out waits in the `Outbox`, which says what is dropped when it is full.
+- What goes out waits in the `Outbox`. Whoever makes it waits for `room`, so that readings wait with the broker instead;
+  the `Outbox` says what is dropped when it is full all the same, as when the broker is away.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -116,7 +118,7 @@ class Link:
         self._receiving = True
         self._pause: asyncio.TimerHandle | None = None
         self._arrived = asyncio.Event()  # something changed for `receive`
-        self._sent = asyncio.Event()  # something changed for `close`
+        self._sent = asyncio.Event()  # something changed for `close` and `room`
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._changed: asyncio.Future[None] = self._loop.create_future()  # nothing is to be waited for any more
         metrics.queue_length.labels("inbox").set_function(lambda: self._receiver.waiting)
@@ -222,6 +224,15 @@ class Link:
             if self._connection is not None:
                 self._connection.acknowledge(due.mid, due.qos)
         self._read_again_if_room()
+
+    async def room(self, limit_s: float) -> None:
+        """Wait while more is published than the broker takes; no longer than so, nor without a connection."""
+        if self.connected and self._sender.crowded:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(limit_s):
+                    while self.connected and self._sender.crowded:
+                        self._sent.clear()
+                        await self._sent.wait()
 
     def publish(
         self,
@@ -470,8 +481,7 @@ class Link:
         fence = self._fence
         if fence is not None and fence.mid is None and self._sender.is_past(fence.mark):
             fence.mid = self._open.fence()
-        if not more:
-            self._sent.set()
+        self._sent.set()
         return more
 
     def on_granted(self, mid: int, refusals: Sequence[str | None]) -> None:

@@ -11,6 +11,7 @@ from streamd import metrics
 from streamd.edge.connection import MESSAGES_PER_TURN, Connection, Welcome
 from streamd.edge.outbox import NOTHING, Kind, Outbox, Outgoing
 
+CROWDED = 0.1  # of the limit: with more of it waiting, nothing gets out sooner for being made now
 IN_FLIGHT = 20  # QoS-1 messages that wait for the broker's answer; the default window of Mosquitto and of paho
 PACKET_OVERHEAD = 32  # bytes around topic, payload and correlation, at most: header, lengths, packet id
 
@@ -26,6 +27,7 @@ class Sender:
 
     def __init__(self, limit: int) -> None:
         self._outbox = Outbox(limit)
+        self._crowded_at = max(int(CROWDED * limit), 1)
         self._in_flight: dict[int, Outgoing] = {}  # packet id -> QoS-1 message without an answer yet
         self.refusal: tuple[str, str] | None = None  # topic and reason, until the broker takes something there
 
@@ -33,6 +35,11 @@ class Sender:
     def waiting(self) -> int:
         """Messages not handed over."""
         return len(self._outbox)
+
+    @property
+    def crowded(self) -> bool:
+        """So many messages wait that more should not be made."""
+        return len(self._outbox) >= self._crowded_at
 
     @property
     def unsent(self) -> int:

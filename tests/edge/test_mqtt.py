@@ -189,6 +189,44 @@ async def take_birth(broker: FakeBroker) -> None:
     broker.send(bytes((PUBACK, 2)) + body[2 + length : 4 + length])
 
 
+def waiting() -> float:
+    return metrics.registry.get_sample_value("streamd_queue_length", {"queue": "outbox"}) or 0.0
+
+
+def test_there_is_room_when_the_broker_has_taken_most_of_what_waited() -> None:
+    async def body() -> None:
+        async with FakeBroker() as broker, running(settings(broker, outbox_messages=1000)) as (link, _):
+            await broker.gets(SUBSCRIBE)
+            await take_birth(broker)
+            for _ in range(500):
+                link.publish("out/score", b"", kind="score")
+            assert waiting() == 500
+            await link.room(LIMIT_S)
+            assert 0 < waiting() < 100
+
+    asyncio.run(body())
+
+
+def test_nobody_waits_for_room_without_a_connection_nor_for_longer_than_was_said() -> None:
+    async def body() -> None:
+        async with FakeBroker() as broker, running(settings(broker, outbox_messages=100)) as (link, heard):
+            for _ in range(50):  # more than may be on their way, and the broker acknowledges nothing
+                link.publish("out/incident", b"", qos=1, droppable=False, kind="incident")
+            await link.room(LIMIT_S)
+            await broker.gets(SUBSCRIBE)
+            await take_birth(broker)
+            await link.room(1e-3)
+            assert waiting() > 10
+            room = asyncio.create_task(link.room(LIMIT_S))
+            await asyncio.sleep(0)
+            assert not room.done()
+            broker.hang_up()
+            await heard.hears("action=disconnected")
+            await room
+
+    asyncio.run(body())
+
+
 @pytest.mark.parametrize(("level", "rest"), [(5, b"\0\x11"), (4, b"")])
 def test_a_fence_is_passed_when_the_broker_answers_behind_all_that_was_published(level: int, rest: bytes) -> None:
     async def body() -> None:

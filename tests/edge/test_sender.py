@@ -71,6 +71,17 @@ def test_one_turn_hands_over_a_bounded_number_and_says_that_there_is_more() -> N
     assert sender.unsent == 0
 
 
+def test_it_is_crowded_when_a_tenth_of_what_it_may_hold_waits() -> None:
+    sender, _, feed = a_sender()
+    for _ in range(99):
+        sender.put(forecast(b""), coalesce=False)
+    assert not sender.crowded
+    sender.put(forecast(b""), coalesce=False)
+    assert sender.crowded
+    feed(welcome())
+    assert not sender.crowded
+
+
 def test_a_mark_is_passed_when_what_is_before_it_is_handed_over_and_at_qos_1_acknowledged() -> None:
     sender, _, feed = a_sender()
     sender.put(incident(1), coalesce=False)
