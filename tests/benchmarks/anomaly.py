@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -30,6 +30,7 @@ from tests.benchmarks.corpora import Part
 
 LABELLED: Final = ("nab", "skab", "skab-shifted", "smd")
 SETS: Final = (*LABELLED, "normal", "faults", "attribution", "cost")
+PROFILES: Final[tuple[Literal["full", "compact"], ...]] = ("full", "compact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +202,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="thin each SMD machine to so many rows")
     parser.add_argument("--together", action="store_true", help="all files of a set through one engine: for trials")
     parser.add_argument("--network", choices=("on", "off"), default="on", help="off: for trials")
-    parser.add_argument("--profile", choices=("full", "compact"), default="full")
+    parser.add_argument("--profile", choices=(*PROFILES, "both"), default="full", help="both: one after the other")
     parser.add_argument("--seed", type=int, default=0, help="of the streams that are made here")
     parser.add_argument("--cases", type=int, default=5, help="of each fault, size and base")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
@@ -218,7 +219,6 @@ def main() -> None:
             data=given.data,
             keep=given.keep or Path(folder),
             network=given.network == "on",
-            profile=given.profile,
             together=given.together,
             rows=given.rows,
             seed=given.seed,
@@ -231,14 +231,23 @@ def main() -> None:
         }
         if missing := [which for which in given.sets if which in LABELLED and not pieces[which]]:
             parser.error(f"{given.data}: nothing of {missing[0]} there")
-        work = [] if given.again else [job for which in given.sets for job in jobs(which, pieces[which], asked)]
-        print(
-            f"{'default config' if asked.network else 'network off'}, {asked.profile} profile, cold, one pass", end=""
-        )
-        print("; a set's files together: for trials only" if asked.together else "", flush=True)
-        results = _run(work, given.sets, given.jobs, lambda which, gave: figures(which, pieces[which], gave, asked))
+        if given.profile == "both":
+            results: dict[str, Any] = {
+                profile: _measured(replace(asked, profile=profile, keep=asked.keep / profile), pieces, given)
+                for profile in PROFILES
+            }
+        else:
+            results = _measured(replace(asked, profile=given.profile), pieces, given)
     if given.json is not None:
         given.json.write_text(json.dumps(results, indent=1))
+
+
+def _measured(asked: Asked, pieces: Mapping[str, Sequence[Part]], given: argparse.Namespace) -> dict[str, Any]:
+    """All sets in one profile, shown: each set's figures."""
+    work = [] if given.again else [job for which in pieces for job in jobs(which, pieces[which], asked)]
+    print(f"{'default config' if asked.network else 'network off'}, {asked.profile} profile, cold, one pass", end="")
+    print("; a set's files together: for trials only" if asked.together else "", flush=True)
+    return _run(work, list(pieces), given.jobs, lambda which, gave: figures(which, pieces[which], gave, asked))
 
 
 def _run(

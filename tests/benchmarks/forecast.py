@@ -33,6 +33,7 @@ from tests.benchmarks import protocol
 from tests.benchmarks.protocol import Rows
 
 HORIZONS = (1, 24, 48)
+PROFILES: tuple[Literal["full", "compact"], ...] = ("full", "compact")
 COVERAGE, LEAST_ROLLING = (0.89, 0.91), 0.78
 
 
@@ -165,21 +166,37 @@ def _write(kind: Long | OneStep, source: Path, file: Path) -> None:
 
 
 def show(name: str, results: Sequence[dict[str, Any]]) -> None:
-    """One data set: with the network and without, each the mean of its seeds."""
+    """One data set: in each profile with the network and without, each the mean of its seeds."""
     kind = SETS[name]
     print(f"\n{name}")
+    for profile in PROFILES:
+        for network in (True, False):
+            seeds = _of(results, profile, network)
+            if not seeds:
+                continue
+            seconds = _mean([one["seconds"] for one in seeds])
+            print(f"  {profile}, network {'on' if network else 'off'}: runs {len(seeds)}, {seconds:.0f} s each")
+            if isinstance(kind, Long):
+                _show_windows(kind, seeds)
+            else:
+                _show_one_step(kind, seeds)
+            _show_intervals(kind, seeds)
+        _show_ratio(
+            f"{profile}: error with the network against without",
+            _of(results, profile, True),
+            _of(results, profile, False),
+        )
     for network in (True, False):
-        seeds = [result for result in results if result["network"] is network]
-        if not seeds:
-            continue
-        seconds = _mean([one["seconds"] for one in seeds])
-        print(f"  network {'on' if network else 'off'}: runs {len(seeds)}, {seconds:.0f} s each")
-        if isinstance(kind, Long):
-            _show_windows(kind, seeds)
-        else:
-            _show_one_step(kind, seeds)
-        _show_intervals(kind, seeds)
-    _show_gain(results)
+        word = "on" if network else "off"
+        _show_ratio(
+            f"network {word}: error of compact against full",
+            _of(results, "compact", network),
+            _of(results, "full", network),
+        )
+
+
+def _of(results: Sequence[dict[str, Any]], profile: str, network: bool) -> list[dict[str, Any]]:
+    return [one for one in results if one["profile"] == profile and one["network"] is network]
 
 
 def _show_windows(kind: Long, seeds: Sequence[dict[str, Any]]) -> None:
@@ -226,17 +243,16 @@ def _show_intervals(kind: Long | OneStep, seeds: Sequence[dict[str, Any]]) -> No
     print(f"      Winkler {_list(winkler)}{_verdict(winkler[0], target, 2)}")
 
 
-def _show_gain(results: Sequence[dict[str, Any]]) -> None:
-    """What the network brings, in its own line, for it has to earn its place."""
-    on, off = ([one for one in results if one["network"] is network] for network in (True, False))
-    if not on or not off:
+def _show_ratio(title: str, these: Sequence[dict[str, Any]], those: Sequence[dict[str, Any]]) -> None:
+    """What one way of running brings against another, in its own line, for it has to earn its place."""
+    if not these or not those:
         return
     parts = []
     for key, word in (("windows", "mse"), ("one_step", "rmse")):
-        for part in on[0].get(key, {}):
-            with_, without = (_mean([one[key][part][word] for one in each]) for each in (on, off))
-            parts.append(f"{part}: {100 * (with_ / without - 1):+.1f} %")
-    print(f"  error with the network against without: {', '.join(parts)}")
+        for part in these[0].get(key, {}):
+            here, there = (_mean([one[key][part][word] for one in each]) for each in (these, those))
+            parts.append(f"{part}: {100 * (here / there - 1):+.1f} %")
+    print(f"  {title}: {', '.join(parts)}")
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -268,7 +284,7 @@ def main() -> None:
     parser.add_argument("--sets", type=_words, default=list(SETS), help=f"of {', '.join(SETS)}")
     parser.add_argument("--horizon", type=int, default=max(HORIZONS))
     parser.add_argument("--network", type=_words, default=["on", "off"], help="on, off or on,off")
-    parser.add_argument("--profile", choices=("full", "compact"), default="full")
+    parser.add_argument("--profile", choices=(*PROFILES, "both"), default="full")
     parser.add_argument("--seeds", type=int, default=1, help="runs with the network for each set")
     parser.add_argument("--jobs", type=int, default=2, help="processes")
     parser.add_argument("--keep", type=Path, help="folder for the .npz files; else they are deleted")
@@ -280,15 +296,18 @@ def main() -> None:
         parser.error(f"{asked.data}: no {missing[0]}")
     # without the network nothing depends on the seed
     runs = [
-        Run(name, network, seed, asked.profile)
+        Run(name, network, seed, profile)
         for name in asked.sets
+        for profile in PROFILES
+        if asked.profile in (profile, "both")
         for network in (True, False)
         if ("on" if network else "off") in asked.network
         for seed in range(asked.seeds if network else 1)
     ]
     waiting = {name: sum(one.name == name for one in runs) for name in asked.sets}
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in asked.sets}
-    print(f"default config, {asked.profile} profile, horizon {asked.horizon}; {len(runs)} runs")
+    profiles = "both profiles" if asked.profile == "both" else f"{asked.profile} profile"
+    print(f"default config, {profiles}, horizon {asked.horizon}; {len(runs)} runs")
     print("z-scored by the training rows for the measure")
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
         # the longest first, so that no process is left alone with it at the end

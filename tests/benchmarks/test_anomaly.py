@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -102,3 +103,20 @@ def test_kept_scores_have_a_number_for_every_row(data: Path, tmp_path: Path) -> 
     found = passes.load(tmp_path / "kept" / "skab" / "valve1" / "1.npz")
     assert set(found) == set(passes.ARRAYS)
     assert all(len(one) == 450 and np.isfinite(one).all() for one in found.values())
+
+
+def test_both_profiles_are_measured_in_one_run_and_kept_apart(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for profile in anomaly.PROFILES:
+        asked = Asked(data, tmp_path / "kept" / profile, network=False, profile=profile)
+        score(chosen("skab", data, None, 2), asked)
+    again = ["--sets", "skab", "--every", "2", "--network", "off", "--profile", "both", "--again"]
+    rest = ["--keep", str(tmp_path / "kept"), "--json", str(tmp_path / "found.json")]
+    monkeypatch.setattr(sys, "argv", ["anomaly.py", str(data), *again, *rest])
+    anomaly.main()
+    shown = capsys.readouterr().out
+    assert shown.index("full profile") < shown.index("max of z") < shown.index("compact profile")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert set(found) == set(anomaly.PROFILES)
+    assert all(one["skab"]["files"] == 2 for one in found.values())

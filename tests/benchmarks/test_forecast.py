@@ -75,13 +75,16 @@ def test_the_table_says_what_was_missed_and_what_the_network_brought(capsys: pyt
         "winkler": 1.0,
     }
 
-    def result(network: bool, seed: int, rmse: float) -> dict[str, object]:
+    def result(network: bool, seed: int, rmse: float, profile: str = "full") -> dict[str, object]:
         part = {"rmse": rmse, "persistence_rmse": 48.66}
         found: dict[str, object] = {"network": network, "seed": seed, "seconds": 1.0, "intervals": {"1": interval}}
+        found["profile"] = profile
         return found | {"one_step": {"the tutorial's 46 (rows 97 to 142)": part}}
 
-    show("airline", [result(True, 0, 18.0), result(True, 1, 20.0), result(False, 0, 38.0)])
+    some = [result(True, 0, 18.0), result(True, 1, 20.0), result(False, 0, 38.0)]
+    show("airline", some)
     on, off = capsys.readouterr().out.split("network off")
+    assert "compact" not in off
     assert "19.00 ± 1.41" in on
     assert "wanted 20.00: ok" in on
     assert "wanted 20.00: missed" in off
@@ -89,3 +92,8 @@ def test_the_table_says_what_was_missed_and_what_the_network_brought(capsys: pyt
     assert "worst 46 rows 0.700" in on
     assert "wanted .78: missed" in on
     assert "-50.0 %" in off
+
+    show("airline", [*some, result(False, 0, 41.8, "compact")])
+    assert "network off: error of compact against full: the tutorial's 46 (rows 97 to 142): +10.0 %" in (
+        capsys.readouterr().out
+    )
