@@ -44,7 +44,7 @@ class Change:
     @property
     def profile_changed(self) -> bool:
         """Whether the streams' state is of another profile: full or compact."""
-        return self.old["F"] != self.new["F"]
+        return any(self.old[axis] != self.new[axis] for axis in "FG")
 
     @property
     def steps(self) -> dict[int, int]:

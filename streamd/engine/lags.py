@@ -19,10 +19,14 @@ MEANS_FRAMES = np.array([36.0, 100.0, 300.0, 1000.0])
 BACK = STRETCHES[-1][1]
 FEATURES = LAGS + 1 + len(STRETCHES) + len(MEANS_FRAMES)  # the 1 is a constant, which lets a trend in
 NEAR = LAGS + 1 + 5  # the first of them: those of the last 27 frames
-FEWER = LAGS + 1 + 7  # ... and of a compact state: those of the last 48 frames, so that hours have a day and more
-FEWER_BACK = STRETCHES[FEWER - LAGS - 2][1]
+# Of a compact state two slow means in place of the long stretches: they say where the level usually is, for two numbers
+# each and no look back. Without any, the MSE over 24 steps of ETTh1 was 4 % more.
+FEWER_MEANS = MEANS_FRAMES[[1, 3]]
+FEWER = NEAR + len(FEWER_MEANS)
+FEWER_BACK = STRETCHES[NEAR - LAGS - 2][1]
 LARGE = 10.0  # usual steps: a frame whose nearest lags are further off counts less; the others may well be, on a slope
 _LIMIT = float(np.finfo(np.float32).max)
+_MEANS = {len(means): means for means in (MEANS_FRAMES, FEWER_MEANS)}
 _EDGES = np.array([LAGS, *(end for _, end in STRETCHES)])  # a stretch begins where the one before it ends
 
 
@@ -30,12 +34,12 @@ class Lags(Rows):
     """The past that features are made of, and the features of frames that are still to be learned from."""
 
     ring: F64 = column("B", "C")  # values without their seasons, frame n at n % B
-    means: F64 = column(len(MEANS_FRAMES), "C", fill=np.nan)  # NaN: the channel has not spoken yet
+    means: F64 = column("G", "C", fill=np.nan)  # NaN: the channel has not spoken yet
     features: F32 = column("V", "C", "F", dtype=np.float32)  # of frame n at n % V
     trust: F64 = column("V", "C")  # how far these frames may be learned from
 
     def observe(self, slots: I64, n: I64, rest: F64, weight: F64, usual: F64) -> F64:
-        """Features of frames n, [B, C, F]: all of them, or the first.
+        """Features of frames n, [B, C, F]: lags, constant, as many stretches as there is room for, slow means.
 
         Args:
             rest: [B, C] last value without its seasons; a channel that was missing repeats it.
@@ -43,7 +47,8 @@ class Lags(Rows):
             usual: [B, C] usual change over one step, for the constant and for what is large.
         """
         x = np.empty((len(slots), self.sizes["C"], self.sizes["F"]))
-        made_of = (_EDGES[: self.sizes["F"] - LAGS], MEANS_FRAMES, LARGE, _LIMIT)
+        means = _MEANS[self.sizes["G"]]
+        made_of = (_EDGES[: self.sizes["F"] - LAGS - len(means)], means, LARGE, _LIMIT)
         kept = (self.ring, self.means, self.features, self.trust)
         kernel.observe(slots, n, rest, weight, usual, *made_of, *kept, x)
         return x

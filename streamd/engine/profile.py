@@ -11,14 +11,15 @@ from typing import Final
 
 from streamd.engine import mix, pending, periods
 from streamd.engine.backlog import KEPT
-from streamd.engine.lags import BACK, FEATURES, FEWER, FEWER_BACK, NEAR
+from streamd.engine.lags import BACK, FEATURES, FEWER, FEWER_BACK, FEWER_MEANS, MEANS_FRAMES, NEAR
 
-# E experts, M forecasts that wait for their values, F features, A of them that the adaptive regression looks at, B
-# frames that they look back, U frames that teach at once, N frames that a period is looked for in
+# E experts, M forecasts that wait for their values, F features, G of them slow means, A that the adaptive regression
+# looks at, B frames that they look back, U frames that teach at once, N frames that a period is looked for in
 FULL: Final = {
     "E": len(mix.EXPERTS),
     "M": len(pending.MADE),
     "F": FEATURES,
+    "G": len(MEANS_FRAMES),
     "A": NEAR,
     "B": BACK,
     "U": KEPT,
@@ -28,6 +29,7 @@ COMPACT: Final = {
     "E": mix.FEW,
     "M": mix.FEW + len(pending.MADE) - len(mix.EXPERTS),
     "F": FEWER,
+    "G": len(FEWER_MEANS),
     "A": 0,
     "B": FEWER_BACK,
     "U": 4,  # solving more often costs little with so few features, and each frame that is kept has all of them

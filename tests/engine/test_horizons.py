@@ -28,8 +28,8 @@ def test_where_all_steps_are_judged_nothing_lies_between():
 
 
 def test_what_lies_in_order_at_judged_steps_lies_in_order_between_them():
-    random, steps = np.random.default_rng(1), horizons.steps(24, 5)
-    lower = random.standard_cauchy(size=(400, 2, 5, 3))
+    random, steps = np.random.default_rng(1), horizons.steps(24, 6)
+    lower = random.standard_cauchy(size=(400, 2, 6, 3))
     upper = lower + np.where(random.random(lower.shape) < 0.3, 0.0, 1e-12 * random.random(lower.shape))
     assert (horizons.between(steps, lower) <= horizons.between(steps, upper)).all()
     assert horizons.between(steps, lower).shape == (400, 2, 24, 3)

@@ -7,11 +7,14 @@ import pytest
 
 from streamd.engine import horizons, lags
 from streamd.engine.lags import BACK, LAGS, MEANS_FRAMES, STRETCHES, Lags
-from streamd.engine.profile import FULL
+from streamd.engine.profile import COMPACT, FULL
 
 SIZES = {**FULL, "H": 4, "W": 6, "V": 7, "C": 3}
 SLOTS = np.array([4, 0, 2])
 LARGEST = np.finfo(np.float32).max
+
+
+FEWER = {**SIZES, **{axis: COMPACT[axis] for axis in "FGB"}}
 
 
 def frames(seed, count=BACK + 40):
@@ -60,6 +63,18 @@ def test_features_are_those_of_the_plain_formula(seed):
         assert (np.isnan(plain["means"]) | (off <= 1e-12 * largest[:, None])).all()
         np.testing.assert_array_equal(np.isnan(ours.means[SLOTS]), np.isnan(plain["means"]))
     np.testing.assert_array_equal(ours.ring[SLOTS], plain["ring"])
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_a_compact_state_has_the_near_ones_of_the_same_features_and_two_of_the_slow_means(seed):
+    full, few = Lags(SIZES, slots=6), Lags(FEWER, slots=6)
+    near = FEWER["F"] - FEWER["G"]
+    for frame in frames(seed):
+        x, y = full.observe(*frame), few.observe(*frame)
+        np.testing.assert_array_equal(y[..., :near], x[..., :near])
+        np.testing.assert_array_equal(
+            y[..., near:], x[..., -len(MEANS_FRAMES) :][..., MEANS_FRAMES.searchsorted([100, 1000])]
+        )
 
 
 def test_the_last_one_stands_for_what_is_missing():

@@ -9,8 +9,8 @@ from streamd.engine import horizons, mix
 from streamd.engine.mix import E, Gate, Mix
 from streamd.engine.profile import FULL
 
-SIZES = {**FULL, "H": 5, "W": 13, "C": 3}
-AHEAD = horizons.steps(13, 5) - 1  # beyond the first, of a compact state
+SIZES = {**FULL, "H": 5, "W": 9, "C": 3}
+AHEAD = horizons.steps(9, 5) - 1  # beyond the first, of a compact state
 SLOTS = np.array([4, 0, 2])
 
 
