@@ -60,6 +60,7 @@ class GroupState:
 
     name: str
     channels: tuple[str, ...]
+    profile: str  # full or compact
     frames: int  # applied so far
     known: int  # streams ever seen
     in_memory: int  # of them
@@ -245,6 +246,7 @@ def _is_sound(rows: Spill, stream: bytes, position: int) -> bool:
 
 
 def _groups(kept: Checkpoint) -> Iterator[GroupState]:
+    settings = kept.meta.get("settings", {})
     for name, meta in sorted(kept.meta["groups"].items()):
         group = msgspec.convert(meta, _Group)
         learner = group.learner
@@ -254,6 +256,7 @@ def _groups(kept: Checkpoint) -> Iterator[GroupState]:
         yield GroupState(
             name=name,
             channels=group.channels,
+            profile="compact" if settings.get(name, {}).get("profile") == "compact" else "full",
             frames=group.frames,
             known=group.known,
             in_memory=len(group.streams),

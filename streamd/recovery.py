@@ -19,11 +19,11 @@ from typing import NamedTuple
 import msgspec
 
 from streamd import archivist, metrics
+from streamd.budget import Kept, full_bytes, is_compact
 from streamd.config import Config, ConfigError, Group
 from streamd.edge.disk import Disk
 from streamd.edge.recall import Mark
 from streamd.edge.training import Client, TrainingThread
-from streamd.engine import layout
 from streamd.engine.engine import Engine
 from streamd.engine.migrate import migrate
 from streamd.engine.mix import EXPERTS
@@ -42,7 +42,6 @@ from streamd.wire.messages import Message
 
 log = logging.getLogger("streamd.recovery")
 
-KEPT_COMPACT = 0.5  # of the budget: a compact group stays so as long as full ones would take more
 RECORDS_PER_TURN = 200  # applied between two looks at the event loop
 
 
@@ -143,20 +142,17 @@ def _engine(name: str, settings: Group, trainer: Client[Job, Candidate], kept: C
 
 
 def profiles(engines: Mapping[str, Engine], groups: Mapping[str, Group], budget: float) -> dict[str, Group]:
-    """The groups' settings, with "compact" for "auto" where full ones would take more than a budget, in bytes.
-
-    Back to full only where that would take less than half of it: a start is not to undo what the last one did.
-    """
-    full = 0
-    for name, settings in groups.items():
-        resident = min(engines[name].known, settings.max_resident_streams)
-        full += resident * layout.row_bytes(settings, len(engines[name].channels))
+    """The groups' settings, with "compact" for "auto" where full ones would take more than a budget, in bytes."""
+    kept = {
+        name: Kept(engines[name].known, len(engines[name].channels), engines[name].settings.profile == "compact")
+        for name in groups
+    }
+    full = full_bytes(kept, groups)
     picked = dict(groups)
     for name, settings in groups.items():
         if settings.profile != "auto":
             continue
-        was = engines[name].settings.profile == "compact"
-        compact = full > (KEPT_COMPACT if was else 1.0) * budget
+        compact = is_compact(settings, kept[name].compact, full, budget)
         if compact:
             picked[name] = msgspec.structs.replace(settings, profile="compact")
         log.info(

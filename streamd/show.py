@@ -167,6 +167,7 @@ def _groups(groups: tuple[GroupState, ...], title: str) -> Table:
     grid = Table("", *(escape(group.name) for group in groups), title=title)
     rows = {
         "channels": [f"{len(group.channels)}: {_short(', '.join(group.channels))}" for group in groups],
+        "profile": [group.profile for group in groups],
         "frames": [f"{group.frames:,}" for group in groups],
         "streams": [f"{group.known:,}, {group.in_memory:,} of them in memory" for group in groups],
         "last times": [f"{_moment(group.oldest)} to {_moment(group.newest)}" for group in groups],

@@ -68,6 +68,7 @@ def test_a_group_is_told_as_the_newest_checkpoint_has_it(state: StateFolder) -> 
     assert (group.known, group.in_memory) == (len(STREAMS), engine.resident)
     assert group.oldest == datetime.fromtimestamp(min(slots), UTC)
     assert group.newest == datetime.fromtimestamp(max(slots), UTC)
+    assert group.profile == "full"
     assert (group.stretch, group.frozen) == (2.0, True)
     assert group.optimizer_steps == learner.state_dict()[1]["optimizer_step"] > 0
     assert group.generation == learner.generation
@@ -76,6 +77,13 @@ def test_a_group_is_told_as_the_newest_checkpoint_has_it(state: StateFolder) -> 
         assert (group.weights_age, group.install_in) == (engine.frames - learner.install_at, None)
     else:
         assert (group.weights_age, group.install_in) == (None, max(learner.install_at - engine.frames, 0))
+
+
+def test_a_compact_group_is_told_to_be_one(tmp_path: Path) -> None:
+    state = StateFolder(tmp_path / "state", settings=msgspec.structs.replace(SETTINGS, profile="compact"))
+    state.checkpoint()
+    (group,) = inspect(resting(state)).groups
+    assert group.profile == "compact"
 
 
 def test_weights_age_from_the_frame_at_which_their_last_candidate_was_due(state: StateFolder) -> None:

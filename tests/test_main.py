@@ -160,6 +160,7 @@ def test_a_good_config_is_called_good_with_what_it_reads(streamd_: Call, config:
     assert "good" in told.out
     assert "plant/+/telemetry" in told.out
     assert "pumps" in told.out
+    assert "# profile of pumps: full (auto: " in told.out
 
 
 @pytest.mark.parametrize(

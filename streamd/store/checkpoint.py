@@ -173,6 +173,22 @@ def load_newest(folder: Path) -> Loaded:
     return Loaded(None, None, tuple(quarantined))
 
 
+def newest_meta(folder: Path) -> dict[str, Any] | None:
+    """What the newest good checkpoint says beside its arrays, verified; None: there is none. Nothing is moved.
+
+    Raises:
+        OSError: the disk does not let us read a file.
+    """
+    for position, path in _files(folder):
+        try:
+            content = _read(path, position, keep_arrays=False)
+        except (FileNotFoundError, _DamagedError):  # it may have gone meanwhile
+            continue
+        if content.header is not None:
+            return content.header.meta
+    return None
+
+
 def load(description: Description) -> Checkpoint:
     """The checkpoint that `describe` told of, verified again; nothing is moved, whatever is wrong with it.
 
