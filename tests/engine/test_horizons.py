@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,13 @@ def test_the_few_hold_the_ends_and_what_the_score_looks_at_and_are_all_only_of_s
     assert (len(few) == horizon) == (horizon <= 4)
     assert horizons.steps(horizon, len(few)).tolist() == list(few)
     assert horizons.steps(horizon, horizon).tolist() == list(range(1, horizon + 1))
+
+
+@pytest.mark.parametrize("horizon", range(1, 101))
+def test_lines_between_judged_steps_are_short_and_near_ones_shorter(horizon):
+    few = horizons.few(horizon)
+    for before, after in pairwise(few):
+        assert after - before <= (horizons.APART if after <= horizons.NEAR else horizons.FAR_APART)
 
 
 def test_steps_that_are_neither_all_nor_the_few_are_refused():
