@@ -60,8 +60,10 @@ class Told:
     accepted: I64  # slots whose present level is normal from now on
 
 
-class Incidents(Rows):
+class Incidents(Rows, loops=kernel.Incidents):
     """Open incidents, one at most per stream, and the last one of each stream."""
+
+    loops: kernel.Incidents
 
     open: Bool = column(dtype=np.bool_)
     how: I64 = column(dtype=np.int64)
@@ -84,8 +86,7 @@ class Incidents(Rows):
 
     def update(self, slots: I64, streams: Sequence[str], channels: Sequence[str], judged: Judged, alarm: Alarm) -> Told:
         """Take in a batch's scores; gives what was raised, got worse or ended, in the batch's order."""
-        known = self.restless_since, self.how, self.open
-        busy = kernel.follow(slots, judged.times, judged.score, CALM, NONE, ACCEPTED, *known)
+        busy = self.loops.follow(slots, judged.times, judged.score, CALM, NONE, ACCEPTED)
         incidents: list[Incident] = []
         opened: dict[str, float] = {}
         accepted: list[int] = []

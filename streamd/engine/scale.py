@@ -31,8 +31,10 @@ class Usual:
     steps: F64  # [B, H, C] see `Scale.step_spread`
 
 
-class Scale(Rows):
+class Scale(Rows, loops=kernel.Scale):
     """What is usual for a channel of a stream, in its own unit."""
+
+    loops: kernel.Scale
 
     seen: F64 = column("C")  # frames that had the channel, as far as the memory reaches
     mean: F64 = column("C")
@@ -49,7 +51,7 @@ class Scale(Rows):
     def step_spread(self, slots: I64) -> F64:
         """Root mean square of the change over 1..H steps, [B, H, C]; never 0; the spread until one is known."""
         spread = np.empty((len(slots), *self.steps.shape[1:]))
-        kernel.step_spread(slots, TINY, self.mean, self.square, self.steps, self.step_square, spread)
+        self.loops.step_spread(slots, TINY, spread)
         return spread
 
     def learn(self, slots: I64, values: F64, changes: F64, weight: F64, haste: F64) -> Usual:
@@ -64,23 +66,5 @@ class Scale(Rows):
         level, spread, last = np.empty(values.shape), np.empty(values.shape), np.empty(values.shape)
         steps = np.empty(changes.shape)
         bounds = (MEMORY_FRAMES, HASTE, REACH, TOP_KEEP, WIDEST, TINY)
-        kernel.learn(
-            slots,
-            values,
-            changes,
-            weight,
-            haste,
-            *bounds,
-            self.seen,
-            self.mean,
-            self.square,
-            self.last,
-            self.steps,
-            self.step_square,
-            self.top,
-            level,
-            spread,
-            last,
-            steps,
-        )
+        self.loops.learn(slots, values, changes, weight, haste, *bounds, level, spread, last, steps)
         return Usual(level, spread, last, steps)

@@ -71,8 +71,10 @@ def vectors(horizon: int) -> tuple[int, ...]:
     return tuple(sorted({1, horizons.third(horizon), horizon}))
 
 
-class Score(Rows):
+class Score(Rows, loops=kernel.Score):
     """How far a stream's channels are in their warm-up, and since when it has been off."""
+
+    loops: kernel.Score
 
     seen: F64 = column("C")  # frames with a value
     since: F64 = column(fill=np.nan)  # s since the epoch that its values deviate; NaN: they do not
@@ -112,7 +114,7 @@ class Judge:
     def warming(self, slots: I64) -> F64:
         """Progress of the warm-up, [B]; 1.0 when the lines may be trusted."""
         progress = np.empty(len(slots))
-        kernel.warming(slots, self.score.seen, WARM_FRAMES, progress)
+        self.score.loops.warming(slots, WARM_FRAMES, progress)
         return progress
 
     def look(self, frames: Look, rules: Rules) -> Judgement:
@@ -148,7 +150,7 @@ class Judge:
         known = (slots, values, frames.silence, outside, warming, seen, off.size, line, parts)
         judged = (judgement.terms, judgement.channel_score, judgement.score, judgement.trust)
         taken = (strange, usual, taught)
-        kernel.judge(*known, OUTSIDE, GATE, GATE_SHARE, DISTRUST, felt, self.score.seen, *judged, *taken)
+        self.score.loops.judge(*known, OUTSIDE, GATE, GATE_SHARE, DISTRUST, felt, *judged, *taken)
         self._settle(slots, frames.times, seen, strange, judgement.accepted)
         self.whitener.learn(slots, taught, strange)
         due = joint.due(frames.n, frames.turn)
@@ -160,8 +162,8 @@ class Judge:
     def _parts(self, slots: I64, novelty: F64, off: Joint, silence: F64, line: F64, factor: F64) -> F64:
         """Each channel's part in each term, [B, T, C]; not over the line before it is warm, also if it came later."""
         parts = np.empty((len(slots), len(TERMS), novelty.shape[1]))
-        warm = (self.score.seen, WARM_FRAMES, UNSURE)
-        kernel.parts(slots, novelty, off.size, off.blame, silence, line, factor, *warm, parts)
+        of = (novelty, off.size, off.blame, silence, line, factor)
+        self.score.loops.parts(slots, *of, WARM_FRAMES, UNSURE, parts)
         return parts
 
     def _matters(self, frames: Look, before: F64, seen: F64, rules: Rules) -> Bool:
@@ -185,9 +187,8 @@ class Judge:
             strange: [B, J] whether they are off.
             accepted: [B] whether it is normal from now on; is written.
         """
-        score = self.score
-        state = (score.since, score.frames, score.there, score.spread)
-        if kernel.settle(slots, times, seen, strange, self.whitener.mean, self.alarm.accept_s, *state, accepted):
+        wait = self.alarm.accept_s
+        if self.score.loops.settle(slots, times, seen, strange, self.whitener.mean, wait, accepted):
             self.accept(slots[accepted])
 
     def accept(self, slots: I64) -> None:
@@ -202,7 +203,7 @@ class Judge:
     def onset(self, slots: I64, terms: F64) -> F64:
         """Since when the values of streams that deviate have done so, [B] s since the epoch; NaN of others."""
         onset = np.empty(len(slots))
-        kernel.onset(slots, terms, DEVIATION, self.score.since, onset)
+        self.score.loops.onset(slots, terms, DEVIATION, onset)
         return onset
 
     def learn(self, slots: I64, terms: F64, raised: Bool, period: F64) -> None:

@@ -18,8 +18,10 @@ from streamd.records import F64, I64
 STEP_RATE = 0.25
 
 
-class Timing(Rows):
+class Timing(Rows, loops=kernel.Timing):
     """When a stream spoke, and how often."""
+
+    loops: kernel.Timing
 
     seq: I64 = column(dtype=np.int64)  # frames so far, so also the number of the next one
     age: I64 = column(dtype=np.int64)  # frames since the stream's state was fresh
@@ -30,7 +32,7 @@ class Timing(Rows):
     def advance(self, slots: I64, times: F64) -> F64:
         """Take note of frames; gives the time since each stream's last frame in usual steps, [B], 1 where unknown."""
         steps = np.empty(len(slots))
-        kernel.advance(slots, times, STEP_RATE, self.seq, self.age, self.last_time, self.interval, steps)
+        self.loops.advance(slots, times, STEP_RATE, steps)
         return steps
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine.incidents import ACCEPTED, CALM, CALMED, NONE, Incidents
-from streamd.kernel import incidents as kernel
 
 SLOTS = np.array([4, 0, 2])
 
 
 def follow(ours, slots, times, score):
-    return kernel.follow(slots, times, score, CALM, NONE, ACCEPTED, ours.restless_since, ours.how, ours.open)
+    return ours.loops.follow(slots, times, score, CALM, NONE, ACCEPTED)
 
 
 def frames(seed, count=300):
