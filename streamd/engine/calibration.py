@@ -100,7 +100,7 @@ class Tails(Rows, loops=kernel.Tails):
 
 
 class Common(Rows, loops=kernel.Common):
-    """The tails of a group, and how strict its streams have become: where a new stream begins. Never in place."""
+    """The tails of a group, and how strict its streams have become: where a new stream begins. One row."""
 
     loops: kernel.Common
 
@@ -119,13 +119,10 @@ class Common(Rows, loops=kernel.Common):
             learnt: [2, 5, J] for blocks, and for disturbances that are over: how many, the sum of the medians by then,
                 how many were peaks, the sums of their excesses and of the squares of these.
         """
-        tails = [one.copy() for one in (self.blocks, self.level, self.peaks, self.excess, self.square)]
-        self.blocks, self.level, self.peaks, self.excess, self.square = tails
         self.loops.learn(learnt, POOL_BLOCKS)
 
     def follow(self, log: F64) -> None:
         """Take in how strict the streams of a batch are, [B, T]."""
-        self.streams, self.log_strictness = self.streams.copy(), self.log_strictness.copy()
         self.loops.follow(log, POOL_BLOCKS)
 
 
@@ -141,7 +138,7 @@ class Strictness(Rows, loops=kernel.Strictness):
 
     def factor(self, slots: I64) -> F64:
         """Of the lines of each term, [B, T]."""
-        return np.exp(self.log[slots])
+        return np.exp(self.log.take(slots, axis=0))
 
     def learn(self, slots: I64, terms: F64, raised: Bool, counts: Bool, period: F64) -> None:
         """Take in the terms of a batch [B, T], and which frames raised an incident [B].

@@ -104,7 +104,7 @@ def _factors(coverages: tuple[float, ...]) -> F64:
 
 
 class Pool(Rows, loops=kernel.Pool):
-    """What the intervals of a group's streams have in common: where a new stream begins. One row; never in place."""
+    """What the intervals of a group's streams have in common: where a new stream begins. One row."""
 
     loops: kernel.Pool
 
@@ -136,6 +136,4 @@ class Pool(Rows, loops=kernel.Pool):
 
     def learn(self, slots: I64, own: Intervals) -> None:
         """Take in streams of a batch, those that know themselves."""
-        self.weight, self.log_spread = self.weight.copy(), self.log_spread.copy()
-        self.log_multiplier = self.log_multiplier.copy()
         self.loops.learn(slots, MEMORY_FRAMES, POOL_FRAMES, own.loops)

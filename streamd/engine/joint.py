@@ -7,9 +7,9 @@ come from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from streamd.engine.rows import Rows, column
@@ -26,8 +26,7 @@ YOUNG_FRAMES, YOUNG_EVERY, EVERY = 512, 4, 16  # frames: until when an inverse i
 _MOST: Final = 1e30  # of T²
 
 
-@dataclass(frozen=True, slots=True)
-class Joint:
+class Joint(msgspec.Struct, frozen=True, gc=False):
     """How far each of J vectors is off."""
 
     size: F64  # [B, J] log(1 + T²/channels): 0.7 is usual; 0 where unknown

@@ -69,7 +69,7 @@ class Mix(Rows, loops=kernel.Mix):
             haste: [B] 0..1, right after a drift 1.
         """
         lasting, fading = _kept(self.sizes.get("W", self.sizes["H"]), self.sizes["H"])
-        self.loops.learn(slots, errors, mixed, HASTE * haste, lasting, fading, LARGEST)
+        self.loops.learn(slots, errors, mixed, haste, HASTE, lasting, fading, LARGEST)
 
 
 @functools.cache
@@ -135,4 +135,4 @@ class Gate(Rows, loops=kernel.Gate):
         """
         # one fault that nothing could foretell must not tell, for thousands of frames, what corrections are worth
         bounds = (LARGEST, LARGEST_JUDGED, LEAST)
-        self.loops.learn(slots, corrections, errors, HASTE * haste, *GATE_KEEPS, *bounds)
+        self.loops.learn(slots, corrections, errors, haste, HASTE, *GATE_KEEPS, *bounds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine import horizons
-from streamd.engine.features import CLOCK, PLANES, compose
+from streamd.engine.features import CLOCK, LIMIT, PLANES, compose
 from streamd.engine.rows import Rows, column
 from streamd.kernel import recent as kernel
 from streamd.records import F32, F64, I64
@@ -47,14 +47,18 @@ class Recent(Rows, loops=kernel.Recent):
         Args:
             base: [B, C].
             inputs: [B, inputs] as composed for the network.
-            residual: [B, H, C].
+            residual: [B, H, C]; counts as no larger than LIMIT.
             trust: [B].
         """
-        self.loops.record(slots, n, base, inputs, residual, trust)
+        self.loops.record(slots, n, base, inputs, residual, trust, LIMIT)
 
     def inputs(self, slots: I64, row: I64) -> F32:
         """What the network saw at these rows, [..., inputs]."""
         return compose(*(getattr(self, name)[slots, row] for name in PLANES), self.clock[slots, row])
+
+    def fills(self, n: I64) -> bool:
+        """Whether a window is complete with one of the frames n."""
+        return self.loops.fills(n, self.stride)
 
     def mark(self, slots: I64, n: I64, h: F32, c: F32) -> None:
         """Keep the states before frames n where a stride begins."""

@@ -8,9 +8,9 @@ Knows how the terms are put together, not how an incident is told.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from streamd.config import Alarm
@@ -38,8 +38,7 @@ GATE: Final = (
 GATE_SHARE: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True, gc=False):
     """What a batch's frames are judged by."""
 
     slots: I64  # [B]
@@ -53,8 +52,7 @@ class Look:
     silence: F64  # [B, C] parts of that term
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """What a batch's frames look like beside what their streams were like before."""
 
     parts: F64  # [B, T, C] each channel's part in each term, 1.0 at the line
@@ -64,6 +62,7 @@ class Judgement:
     trust: F64  # [B] how far the frame may be learned from
     period: F64  # [B] frames that may pass between two false alarms
     accepted: Bool  # [B] a deviation has lasted for so long that it is normal from now on
+    over: int  # frames whose score is over the line
 
 
 def vectors(horizon: int) -> tuple[int, ...]:
@@ -136,28 +135,29 @@ class Judge:
             counted = self.whitener.measure(slots, seen, matters[:, 1:])
             felt = self._parts(slots, novelty, counted, frames.silence, line, factor)
 
-        judgement = Judgement(
-            parts=felt,
-            terms=np.empty(felt.shape[:2]),
-            score=np.empty(len(slots)),
-            channel_score=np.empty(values.shape),
-            trust=np.empty(len(slots)),
-            period=period,
-            accepted=np.empty(len(slots), np.bool_),
-        )
+        terms, score, trust = np.empty(felt.shape[:2]), np.empty(len(slots)), np.empty(len(slots))
+        channel_score, accepted = np.empty(values.shape), np.empty(len(slots), np.bool_)
         strange, usual, taught = np.empty(line.shape, np.bool_), np.empty(line.shape), np.empty(seen.shape)
         outside = rules.outside(values) if rules.ranged else None
         known = (slots, values, frames.silence, outside, warming, seen, off.size, line, parts)
-        judged = (judgement.terms, judgement.channel_score, judgement.score, judgement.trust)
-        taken = (strange, usual, taught)
-        self.score.loops.judge(*known, OUTSIDE, GATE, GATE_SHARE, DISTRUST, felt, *judged, *taken)
-        self._settle(slots, frames.times, seen, strange, judgement.accepted)
+        judged, taken = (terms, channel_score, score, trust), (strange, usual, taught)
+        over = self.score.loops.judge(*known, OUTSIDE, GATE, GATE_SHARE, DISTRUST, felt, *judged, *taken)
+        self._settle(slots, frames.times, seen, strange, accepted)
         self.whitener.learn(slots, taught, strange)
         due = joint.due(frames.n, frames.turn)
         if len(due):
             self.whitener.solve(slots[due], self.novelty.level[slots[due]])
         self.tails.learn(slots, frames.n, usual, line, warming, self.common)
-        return judgement
+        return Judgement(
+            parts=felt,
+            terms=terms,
+            score=score,
+            channel_score=channel_score,
+            trust=trust,
+            period=period,
+            accepted=accepted,
+            over=over,
+        )
 
     def _parts(self, slots: I64, novelty: F64, off: Joint, silence: F64, line: F64, factor: F64) -> F64:
         """Each channel's part in each term, [B, T, C]; not over the line before it is warm, also if it came later."""
@@ -194,6 +194,8 @@ class Judge:
     def accept(self, slots: I64) -> None:
         """Take where the streams' values and errors were while they deviated as normal, and how far they went there."""
         score = self.score
+        if not len(slots):
+            return
         off = slots[score.frames[slots] > 0.0]
         if len(off):
             self.whitener.accept(off, score.there[off], score.spread[off])
@@ -206,8 +208,7 @@ class Judge:
         self.score.loops.onset(slots, terms, DEVIATION, onset)
         return onset
 
-    def learn(self, slots: I64, terms: F64, raised: Bool, period: F64) -> None:
-        """Take in the terms [B, T] and which frames raised an incident, [B]."""
-        settled = self.warming(slots) >= 1.0
-        self.strictness.learn(slots, terms, raised, settled, period)
-        self.common.follow(self.strictness.log[slots])
+    def learn(self, slots: I64, terms: F64, raised: Bool, period: F64, warming: F64) -> None:
+        """Take in the terms [B, T], which frames raised an incident [B], and the progress of the warm-up [B]."""
+        self.strictness.learn(slots, terms, raised, warming >= 1.0, period)
+        self.common.follow(self.strictness.log.take(slots, axis=0))

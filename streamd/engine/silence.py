@@ -93,17 +93,16 @@ class Silence(Rows, loops=kernel.Silence):
         """
         known = (SURE, RESOLUTION, WARM_FRAMES, MEMORY, SHORTEST_S)
         self.loops.learn(slots, values, gap, trust, *known, *_TAIL, *_FADING)
-        self.silent[slots] = False
 
-    def onset(self, slots: I64, strange: Bool, times: F64, interval: F64) -> F64:
+    def onset(self, slots: I64, parts: F64, times: F64, interval: F64) -> F64:
         """When what is strange began to stand still or to be missing, [B] s since the epoch; NaN where nothing is.
 
         Args:
-            strange: [B, C] channels that are over the line.
+            parts: [B, C] of the term, 1.0 at the line.
             times, interval: [B] s, of these frames, which were learned from, and the streams' usual step.
         """
         onset = np.empty(len(slots))
-        self.loops.onset(slots, strange, times, interval, onset)
+        self.loops.onset(slots, parts, times, interval, onset)
         return onset
 
     def lasting(self, slots: I64, interval: F64, accept_s: float) -> Bool:

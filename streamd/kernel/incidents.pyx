@@ -8,16 +8,17 @@ cdef class Incidents:
     """The arrays of `streamd.engine.incidents.Incidents`, and what is done to them."""
 
     cdef public unsigned char[::1] open
-    cdef public int64_t[::1] how
-    cdef public double[::1] restless_since
+    cdef public int64_t[::1] how, newest
+    cdef public double[::1] seen, restless_since
 
     def follow(
         self, const int64_t[::1] slots, const double[:] times, const double[:] score, double calm, int64_t none,
-        int64_t accepted,
+        int64_t accepted, const int64_t[::1] seq,
     ):
         """Take in times and scores, [B]: since when each stream is restless, and whether what was accepted is over.
 
-        Whether there is an incident to look at: one that is open, or a score over the line.
+        Whether there is an incident to look at: one that is open, or a score over the line. If there is
+        none, takes note of the frames with these numbers, seq [B].
         """
         cdef Py_ssize_t b
         cdef int64_t s
@@ -33,4 +34,7 @@ cdef class Incidents:
                     self.how[s] = none  # whatever comes now is another disturbance
                 if self.open[s] or score[b] >= 1.0:
                     busy = True
+            if not busy:
+                for b in range(slots.shape[0]):
+                    self.newest[slots[b]], self.seen[slots[b]] = seq[b], times[b]
         return busy

@@ -2,7 +2,7 @@ from streamd.records import F32, F64, I64
 
 class Mix:
     def learn(
-        self, slots: I64, errors: F64, mixed: F64, haste: F64, lasting: F64, fading: F64, most: float
+        self, slots: I64, errors: F64, mixed: F64, haste: F64, hastening: float, lasting: F64, fading: F64, most: float
     ) -> None: ...
     def weights(
         self, slots: I64, at_first: F32, young_frames: float, least: float, alike: float, agreed: float, out: F64
@@ -15,6 +15,7 @@ class Gate:
         corrections: F64,
         errors: F64,
         haste: F64,
+        hastening: float,
         lasting: float,
         keeping: float,
         most: float,

@@ -18,12 +18,12 @@ cdef class Mix:
 
     def learn(
         self, const int64_t[::1] slots, const double[:, :, :, :] errors, const double[:, :, :] mixed,
-        const double[::1] haste, const double[::1] lasting, const double[::1] fading, float most,
+        const double[::1] haste, double hastening, const double[::1] lasting, const double[::1] fading, float most,
     ):
         """Judge forecasts whose values have come.
 
         errors: [B, E, H, C]; mixed: [B, H, C]; neither counts beyond `most`, nor where it is not finite.
-        haste: [B], so much more than once is forgotten. lasting, fading: [H], what is kept of the past by `loss`, and by
+        haste: [B], so much more than once, times `hastening`, is forgotten. lasting, fading: [H], what is kept of the past by `loss`, and by
         the others, if it is once.
         """
         cdef Py_ssize_t b, e, h, c, E = errors.shape[1], H = errors.shape[2], C = errors.shape[3]
@@ -36,8 +36,9 @@ cdef class Mix:
                 s = slots[b]
                 for h in range(H):
                     last, fade = <float>lasting[h], <float>fading[h]
-                    if haste[b] != 0.0:
-                        last, fade = <float>pow(lasting[h], 1.0 + haste[b]), <float>pow(fading[h], 1.0 + haste[b])
+                    if hastening * haste[b] != 0.0:
+                        last = <float>pow(lasting[h], 1.0 + hastening * haste[b])
+                        fade = <float>pow(fading[h], 1.0 + hastening * haste[b])
                     for c in range(C):
                         if not fabs(mixed[b, h, c]) <= DBL_MAX:
                             continue
@@ -150,11 +151,11 @@ cdef class Gate:
 
     def learn(
         self, const int64_t[::1] slots, const double[:, :, :] corrections, const double[:, :, :] errors,
-        const double[::1] haste, double lasting, double keeping, float most, float most_judged, double least,
+        const double[::1] haste, double hastening, double lasting, double keeping, float most, float most_judged, double least,
     ):
         """Judge corrections of the mix, [B, H, C], by its errors, [B, H, C]; only where both are finite.
 
-        haste: [B], so much more than once is forgotten. lasting, keeping: what is kept of the past by gain, noise and
+        haste: [B], so much more than once, times `hastening`, is forgotten. lasting, keeping: what is kept of the past by gain, noise and
         power, and by square and judged, if it is once.
         """
         cdef Py_ssize_t b, h, c
@@ -163,8 +164,9 @@ cdef class Gate:
         with nogil:
             for b in range(slots.shape[0]):
                 s, last, keep = slots[b], <float>lasting, <float>keeping
-                if haste[b] != 0.0:
-                    last, keep = <float>pow(lasting, 1.0 + haste[b]), <float>pow(keeping, 1.0 + haste[b])
+                if hastening * haste[b] != 0.0:
+                    last = <float>pow(lasting, 1.0 + hastening * haste[b])
+                    keep = <float>pow(keeping, 1.0 + hastening * haste[b])
                 for h in range(errors.shape[1]):
                     for c in range(errors.shape[2]):
                         if not (fabs(errors[b, h, c]) <= DBL_MAX and fabs(corrections[b, h, c]) <= DBL_MAX):

@@ -28,14 +28,15 @@ cdef class Recent:
 
     def record(
         self, const int64_t[::1] slots, const int64_t[::1] n, const double[:, :] last, const float[:, ::1] inputs,
-        const double[:, :, :] errors, const double[:] trusted,
+        const double[:, :, :] errors, const double[:] trusted, double limit,
     ):
         """Put frames n in their places.
 
-        inputs: [B, 5 * C + clock] in the order of these arrays; errors: [B, H, C], for residual.
+        inputs: [B, 5 * C + clock] in the order of these arrays; errors: [B, H, C], for residual, none beyond the limit.
         """
         cdef Py_ssize_t b, h, c, row, R = self.base.shape[1], C = self.base.shape[2]
         cdef int64_t s
+        cdef double off
         cdef const float* x
         with nogil:
             for b in range(slots.shape[0]):
@@ -51,8 +52,18 @@ cdef class Recent:
                     self.clock[s, row, c] = x[5 * C + c]
                 for h in range(self.residual.shape[2]):
                     for c in range(C):
-                        self.residual[s, row, h, c] = <float>errors[b, h, c]
+                        off = errors[b, h, c]  # NaN stays what it is
+                        off = -limit if off < -limit else off
+                        self.residual[s, row, h, c] = <float>(limit if off > limit else off)
                 self.trust[s, row] = <float>trusted[b]
+
+    def fills(self, const int64_t[::1] n, int64_t stride):
+        """Whether a window is complete with one of the frames n, that is, a stride and all the ring."""
+        cdef Py_ssize_t b
+        for b in range(n.shape[0]):
+            if (n[b] + 1) % stride == 0 and n[b] + 1 >= self.base.shape[1]:
+                return True
+        return False
 
     def mark(
         self, const int64_t[::1] slots, const int64_t[::1] n, int64_t stride, const float[:, :, :] h,

@@ -76,11 +76,12 @@ cdef class Score:
         outside: [B, C] of values whose novelty is felt as `over` or more; None: of none. felt: [B, T, C], the parts that
         matter, may be the same array as parts: [B, T, C], all of them. trust: [B], `distrust` where a line is crossed.
         strange: [B, J], sizes beyond the gate. A channel that stands still says nothing of how it moves: its vectors are
-        NaN in taught [B, J, C], and the frame's sizes zero in usual [B, J]. seen: frames of each channel with a value.
+        NaN in taught [B, J, C], and the frame's sizes zero in usual [B, J]. Gives how many are over the line. seen: frames of each channel with a value.
         """
         cdef Py_ssize_t b, c, j, t, C = values.shape[1], T = felt.shape[1]
         cdef double all_parts, least
         cdef bint hushed, none_outside = outside is None
+        cdef Py_ssize_t count = 0
         with nogil:
             for b in range(slots.shape[0]):
                 all_parts = score[b] = 0.0
@@ -101,6 +102,7 @@ cdef class Score:
                     if fabs(values[b, c]) <= DBL_MAX:
                         self.seen[slots[b], c] += 1.0
                 # what does not matter to the user is not normal for that
+                count += score[b] >= 1.0
                 trust[b] = distrust if score[b] >= 1.0 or (all_parts >= 1.0 and not warming[b]) else 1.0
                 for j in range(line.shape[1]):
                     least = larger(gate, gate_share * line[b, j])
@@ -108,6 +110,7 @@ cdef class Score:
                     usual[b, j] = 0.0 if hushed else size[b, j]
                     for c in range(C):
                         taught[b, j, c] = NAN if silence[b, c] >= 1.0 else vectors[b, j, c]
+        return count
 
     def settle(
         self, const int64_t[::1] slots, const double[:] times, const double[:, :, ::1] vectors,

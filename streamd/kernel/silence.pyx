@@ -100,6 +100,7 @@ cdef class Silence:
     cdef public double[:, ::1] base, change
     cdef public double[:, :, ::1] run, count, mean, square, longest, odd
     cdef public unsigned char[:, :, ::1] accepted
+    cdef public unsigned char[::1] silent
 
     def parts(
         self, const int64_t[::1] slots, const double[:, :] values, const double[:] gap, double sure, double resolution,
@@ -191,6 +192,7 @@ cdef class Silence:
                     if moved or (here and isnan(self.base[s, c])):
                         self.base[s, c] = values[b, c]
                 self.frames[s] += 1.0
+                self.silent[s] = False
                 if not (finite(gap[b]) and gap[b] > 0.0):
                     continue
                 length = gap[b]
@@ -224,17 +226,17 @@ cdef class Silence:
                 )
 
     def onset(
-        self, const int64_t[::1] slots, const unsigned char[:, :] strange, const double[:] times, const double[:] interval,
+        self, const int64_t[::1] slots, const double[:, :] parts, const double[:] times, const double[:] interval,
         double[::1] out,
     ):
-        """When the longest run of those that are strange, [B, C], began: into out, [B] s; NaN where none is."""
+        """When the longest run of those over the line, by parts [B, C], began: into out, [B] s; NaN where none is."""
         cdef Py_ssize_t b, c, k
         cdef double most
         with nogil:
             for b in range(slots.shape[0]):
                 most = 0.0
-                for c in range(strange.shape[1]):
-                    if strange[b, c]:
+                for c in range(parts.shape[1]):
+                    if parts[b, c] >= 1.0:
                         for k in range(2):
                             most = larger(most, self.run[slots[b], k, c])
                 out[b] = times[b] - (most - 1.0) * interval[b] if most > 0.0 else NAN
