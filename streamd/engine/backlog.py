@@ -16,8 +16,10 @@ from streamd.records import F32, F64, I64
 KEPT = 24  # frames that a full state keeps: the most that may come between two times that they are taken
 
 
-class Backlog(Rows):
+class Backlog(Rows, loops=kernel.Backlog):
     """Rings over the last frames; frame n lies at n % U."""
+
+    loops: kernel.Backlog
 
     targets: F32 = column(
         "U", "H", "C", dtype=np.float32
@@ -35,8 +37,7 @@ class Backlog(Rows):
             usual: [B, H, C] usual change: an error of many of them is more likely a fault than something to learn.
             haste: [B] 0..1, how much faster than usual to forget what was before.
         """
-        kept = (self.targets, self.weights, self.haste)
-        kernel.add(slots, n, errors, trusted, usual, haste, LARGE, *kept, self.count)
+        self.loops.add(slots, n, errors, trusted, usual, haste, LARGE)
 
     def empty(self, slots: I64) -> None:
         """What these streams were taught has been taken."""

@@ -51,8 +51,10 @@ def frames_per_alarm(interval: F64, per_week: float) -> F64:
     return period
 
 
-class Tails(Rows):
+class Tails(Rows, loops=kernel.Tails):
     """The tail of each of J sizes."""
+
+    loops: kernel.Tails
 
     top: F64 = column("J")  # of the block so far
     worst: F64 = column("J")  # of the disturbance that lasts; 0: none does
@@ -83,26 +85,24 @@ class Tails(Rows):
         line = np.empty((len(slots), len(reach)))
         bounds = (natural, SHARE, BLOCK, BOUND_BLOCKS, FADE, MARGIN)
         beforehand = (GROUP, PRIOR, _prior(channels))
-        own = (self.blocks, self.level, self.peaks, self.excess, self.square, self.largest)
-        shared = (common.blocks, common.level, common.peaks, common.excess, common.square)
-        kernel.lines(slots, reach, period, *bounds, *beforehand, *SHAPE, *own, *shared, line)
+        self.loops.lines(slots, reach, period, *bounds, *beforehand, *SHAPE, common.loops, line)
         return line
 
     def learn(self, slots: I64, n: I64, size: F64, line: F64, warming: Bool, common: Common) -> None:
         """Take in the sizes of a frame [B, J]; n [B] counts the streams' frames."""
-        if not kernel.push(slots, n, BLOCK, size, self.top):
+        if not self.loops.push(slots, n, BLOCK, size):
             return
         learnt = np.zeros((2, 5, size.shape[1]))
         disturbances = (SIGN, SETTLED, CALM_FRAMES / BLOCK, LONGEST_FRAMES / BLOCK)
         memory = (CLIP, BEGIN_BLOCKS, MEMORY_BLOCKS, FADE)
-        state = (self.top, self.worst, self.lasts, self.calm)
-        tails = (self.blocks, self.level, self.peaks, self.excess, self.square, self.largest)
-        kernel.close(slots, n, BLOCK, line, warming, *disturbances, *memory, *SHAPE, *state, *tails, learnt)
+        self.loops.close(slots, n, BLOCK, line, warming, *disturbances, *memory, *SHAPE, learnt)
         common.learn(learnt)
 
 
-class Common(Rows):
-    """The tails of a group, and how strict its streams have become: where a new stream begins. Never in place."""
+class Common(Rows, loops=kernel.Common):
+    """The tails of a group, and how strict its streams have become: where a new stream begins. One row."""
+
+    loops: kernel.Common
 
     blocks: F64 = column("J")
     level: F64 = column("J")
@@ -119,18 +119,17 @@ class Common(Rows):
             learnt: [2, 5, J] for blocks, and for disturbances that are over: how many, the sum of the medians by then,
                 how many were peaks, the sums of their excesses and of the squares of these.
         """
-        tails = [one.copy() for one in (self.blocks, self.level, self.peaks, self.excess, self.square)]
-        self.blocks, self.level, self.peaks, self.excess, self.square = tails
-        kernel.pool(learnt, POOL_BLOCKS, *tails)
+        self.loops.learn(learnt, POOL_BLOCKS)
 
     def follow(self, log: F64) -> None:
         """Take in how strict the streams of a batch are, [B, T]."""
-        self.streams, self.log_strictness = self.streams.copy(), self.log_strictness.copy()
-        kernel.follow(log, POOL_BLOCKS, self.streams, self.log_strictness)
+        self.loops.follow(log, POOL_BLOCKS)
 
 
-class Strictness(Rows):
+class Strictness(Rows, loops=kernel.Strictness):
     """How much higher the lines of a stream's terms lie than their tails say: what its own alarms have taught."""
+
+    loops: kernel.Strictness
 
     log: F64 = column(TERMS)
     alarms: F64 = column(TERMS)  # of the disturbance that lasts, each by the term that was highest
@@ -139,7 +138,7 @@ class Strictness(Rows):
 
     def factor(self, slots: I64) -> F64:
         """Of the lines of each term, [B, T]."""
-        return np.exp(self.log[slots])
+        return np.exp(self.log.take(slots, axis=0))
 
     def learn(self, slots: I64, terms: F64, raised: Bool, counts: Bool, period: F64) -> None:
         """Take in the terms of a batch [B, T], and which frames raised an incident [B].
@@ -149,8 +148,7 @@ class Strictness(Rows):
             period: [B] frames that may pass between two false alarms.
         """
         ends = (SIGN, CALM_FRAMES, LONGEST_FRAMES)
-        state = (self.log, self.alarms, self.lasts, self.calm)
-        kernel.stricter(slots, terms, raised, counts, period, *ends, STRICTER, LEAN, *_LOG_STRICT, *state)
+        self.loops.learn(slots, terms, raised, counts, period, *ends, STRICTER, LEAN, *_LOG_STRICT)
 
 
 def _prior(channels: int) -> float:

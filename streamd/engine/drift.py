@@ -23,12 +23,14 @@ HASTE_FRAMES = 300  # that a drift makes forgetting faster for
 LARGEST = 1e15  # an error counts as no larger: its square, and sums of it, are numbers in single precision
 
 
-class Drift(Rows):
+class Drift(Rows, loops=kernel.Drift):
     """The windows: 456 bytes per stream, however long it lives.
 
     How many buckets there are of each size follows from the length of the window alone, and so does where they lie:
     the i-th bucket that a level ever got is at i % BUCKETS.
     """
+
+    loops: kernel.Drift
 
     length: I64 = column(dtype=np.int64)  # errors since the window began
     since: I64 = column(dtype=np.int64, fill=HASTE_FRAMES)  # frames since the last drift; a fresh stream is past haste
@@ -38,7 +40,7 @@ class Drift(Rows):
     def haste(self, slots: I64) -> F64:
         """How much faster to forget, [B]: 1 with the frame of a drift, less by and by, 0 after HASTE_FRAMES of them."""
         haste = np.empty(len(slots))
-        kernel.haste(slots, HASTE_FRAMES, self.since, haste)
+        self.loops.haste(slots, HASTE_FRAMES, haste)
         return haste
 
     def update(self, slots: I64, errors: F64) -> Bool:
@@ -53,6 +55,5 @@ class Drift(Rows):
             [B] a drift was found with this frame; the stream's window is empty then.
         """
         drifted = np.empty(len(slots), np.bool_)
-        windows = self.length, self.since
-        kernel.update(slots, errors, DELTA, CLOCK, SHORTEST, LARGEST, *windows, self.means, self.squares, drifted)
+        self.loops.update(slots, errors, DELTA, CLOCK, SHORTEST, LARGEST, drifted)
         return drifted

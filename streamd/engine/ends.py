@@ -16,8 +16,10 @@ from streamd.records import F64, I64
 VISITS = 30.0  # that make an end of an extreme; a value that stays there is one visit
 
 
-class Ends(Rows):
+class Ends(Rows, loops=kernel.Ends):
     """The extremes so far, and how often a channel has come to them from elsewhere."""
+
+    loops: kernel.Ends
 
     lowest: F64 = column("C", fill=np.inf)
     highest: F64 = column("C", fill=-np.inf)
@@ -31,11 +33,8 @@ class Ends(Rows):
             values: [B, C], NaN where missing.
             before: [B, C] last values before these, NaN where there were none.
         """
-        kernel.learn(slots, values, before, *self._ends())
+        self.loops.learn(slots, values, before)
 
     def bound(self, slots: I64, last: F64, offsets: F64) -> None:
         """Let forecasts [B, K, H, C], offsets from the last values [B, C], reach beyond no end; in place."""
-        kernel.bound(slots, last, VISITS, *self._ends(), offsets)
-
-    def _ends(self) -> tuple[F64, F64, F64, F64]:
-        return self.lowest, self.highest, self.low_visits, self.high_visits
+        self.loops.bound(slots, last, VISITS, offsets)

@@ -8,8 +8,8 @@ is made and judged; not the network itself, nor how wide an interval is.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from streamd.engine import horizons, regression
@@ -29,8 +29,7 @@ SEASONAL = EXPERTS.index("seasonal")
 MIXED, CORRECTED, PUBLISHED = -3, -2, -1  # of what was made, behind the experts
 
 
-@dataclass(frozen=True, slots=True)
-class Frames:
+class Frames(msgspec.Struct, frozen=True, gc=False):
     """A batch of frames and what is known of its streams by now."""
 
     slots: I64  # [B]
@@ -51,8 +50,7 @@ class Frames:
     haste: F64  # [B] 0..1, how much faster than usual to forget
 
 
-@dataclass(frozen=True, slots=True)
-class Foretold:
+class Foretold(msgspec.Struct, frozen=True, gc=False):
     """What the experts say of a batch, as offsets from the last values."""
 
     experts: F64  # [B, E, H, C]
@@ -61,8 +59,7 @@ class Foretold:
     seasonal: F64  # [B, W, C] of every step, also of those that are not judged
 
 
-@dataclass(frozen=True, slots=True)
-class Forecasts:
+class Forecasts(msgspec.Struct, frozen=True, gc=False):
     """The same and what was made of it for all of EXPERTS, and for every step that is published."""
 
     experts: F64  # [B, 4, W, C]; NaN of one that a compact state does without
@@ -123,15 +120,15 @@ class Experts:
         """
         slots, n, trust = frames.slots, frames.n, frames.trust
         self.ends.learn(slots, frames.values, frames.before)
-        here = np.isfinite(frames.values)
-        tame = np.minimum(np.maximum(frames.values, frames.lowest), frames.highest)
+        tame, here = np.empty((2, *frames.values.shape))
+        kernel.tame(frames.values, frames.lowest, frames.highest, tame, here)
         season = self.seasons.learn(slots, n, frames.steps, frames.times, frames.interval, tame, trust)
         left = errors[:, SEASONAL]
         self.reach.learn(slots, left, frames.lowest, frames.highest)
         self.backlog.add(slots, n, left, self.lags.trusted(slots, n), frames.usual, frames.haste)
 
         rest = self.lags.filled(slots, n, tame - season)
-        x = self.lags.observe(slots, n, rest, here.astype(np.float64), frames.usual[:, 0])
+        x = self.lags.observe(slots, n, rest, here, frames.usual[:, 0])
         due = regression.due(n, frames.number, self.backlog.sizes["U"])
         if len(due):
             those = slots[due]
@@ -143,8 +140,8 @@ class Experts:
         experts = np.empty((len(slots), self.mix.sizes["E"], *frames.usual.shape[1:]))
         experts[:, 0] = 0.0
         # a channel that is missing is expected where its seasons have carried it meanwhile
-        resting = np.where(here, -season, rest - frames.last)[:, None]
-        seasonal = resting + self.seasons.ahead(slots, frames.times, frames.interval, self._horizon)
+        seasonal = self.seasons.ahead(slots, frames.times, frames.interval, self._horizon)
+        kernel.seasonal(here, season, rest, frames.last, seasonal)
         # bounded before anything is added to it: what the regressions learn is what this leaves
         self.ends.bound(slots, frames.last, seasonal[:, None])
         every, seasonal = seasonal, self._judged(seasonal)

@@ -16,12 +16,24 @@ from streamd.records import F32, I64
 CELL_LIMIT = 100.0  # tanh is flat long before; a cell beyond it would only take long to come back
 
 
-class Hidden(Rows):
+class Hidden(Rows, loops=kernel.Hidden):
     """Hidden state and cell of each layer, by stream."""
+
+    loops: kernel.Hidden
 
     h: F32 = column("L", "K", dtype=np.float32)
     c: F32 = column("L", "K", dtype=np.float32)
     generation: I64 = column(dtype=np.int64)  # of the weights that made it
+
+    def take(self, slots: I64) -> tuple[F32, F32]:
+        """The states of streams, h and c [B, L, K]."""
+        h, c = (np.empty((len(slots), *self.h.shape[1:]), np.float32) for _ in "hc")
+        self.loops.take(slots, h, c)
+        return h, c
+
+    def put(self, slots: I64, h: F32, c: F32) -> None:
+        """Let these be the states of streams, [B, L, K]."""
+        self.loops.put(slots, h, c)
 
     def refresh(self, slots: I64, n: I64, recent: Recent, weights: Weights, shape: Shape, generation: int) -> int:
         """Replay the last frames of streams whose state was made by weights that are no longer in use.
@@ -33,9 +45,9 @@ class Hidden(Rows):
         Returns:
             how many states had to be repaired.
         """
-        stale = self.generation[slots] != generation
-        if not stale.any():
+        if not self.loops.stale(slots, generation):
             return 0
+        stale = self.generation[slots] != generation
         slots, n = slots[stale], n[stale]
         self.generation[slots] = generation
         stride, R = recent.stride, recent.sizes["R"]

@@ -8,9 +8,9 @@ Knows scores and times; neither how a score is made nor where an incident is sen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from streamd.config import Alarm
@@ -32,8 +32,7 @@ NONE, BY_FRAME, BY_SILENCE, CALMED, ACCEPTED = range(5)
 Reason = Literal["calm", "accepted", "heard again"]
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True, gc=False):
     """What was made of a batch's frames."""
 
     seq: I64  # [B]
@@ -51,17 +50,22 @@ class Judged:
     onset: F64 | None = None  # [B] s since the epoch: when what is strange began, if a term knows; NaN: it does not
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(msgspec.Struct, frozen=True, gc=False):
     """What became of a batch's incidents."""
 
     incidents: tuple[Incident, ...]  # what is to be told, in the batch's order
     opened: dict[str, float]  # stream -> when its incident was raised or opened again, s since the epoch
     accepted: I64  # slots whose present level is normal from now on
+    busy: bool = True  # whether an incident may be open, or was
 
 
-class Incidents(Rows):
+NOTHING = Told((), {}, np.array([], np.int64), busy=False)
+
+
+class Incidents(Rows, loops=kernel.Incidents):
     """Open incidents, one at most per stream, and the last one of each stream."""
+
+    loops: kernel.Incidents
 
     open: Bool = column(dtype=np.bool_)
     how: I64 = column(dtype=np.int64)
@@ -84,12 +88,13 @@ class Incidents(Rows):
 
     def update(self, slots: I64, streams: Sequence[str], channels: Sequence[str], judged: Judged, alarm: Alarm) -> Told:
         """Take in a batch's scores; gives what was raised, got worse or ended, in the batch's order."""
-        known = self.restless_since, self.how, self.open
-        busy = kernel.follow(slots, judged.times, judged.score, CALM, NONE, ACCEPTED, *known)
+        busy = self.loops.follow(slots, judged.times, judged.score, CALM, NONE, ACCEPTED, judged.seq)
+        if not busy:
+            return NOTHING
         incidents: list[Incident] = []
         opened: dict[str, float] = {}
         accepted: list[int] = []
-        rows = np.flatnonzero(self.open[slots] | (judged.score >= 1.0)).tolist() if busy else []
+        rows = np.flatnonzero(self.open[slots] | (judged.score >= 1.0)).tolist()
         for row in rows:
             slot, stream = int(slots[row]), streams[row]
             was_open = bool(self.open[slot])

@@ -32,8 +32,10 @@ BEGINNINGS = (
 POOL_REACH = 10.0  # of what persistence is usually off with a stream: what the group knows counts as no larger for it
 
 
-class Intervals(Rows):
+class Intervals(Rows, loops=kernel.Intervals):
     """The widths that were learnt, and the bounds of the forecasts that wait for their values."""
+
+    loops: kernel.Intervals
 
     issued: F32 = column(
         "W", "Q", 2, "H", "C", dtype=np.float32, fill=np.nan
@@ -55,12 +57,12 @@ class Intervals(Rows):
             coverages: [Q], ascending.
         """
         bounds = np.empty((len(slots), *self.multiplier.shape[1:]))
-        kernel.bounds(slots, _normal(tuple(coverages)), spread, self.multiplier, bounds)
+        self.loops.bounds(slots, _normal(tuple(coverages)), spread, bounds)
         return bounds
 
     def remember(self, slots: I64, n: I64, bounds: F64) -> None:
         """Keep the bounds of the forecasts made at frames n, [B, Q, 2, H, C]."""
-        kernel.remember(slots, n, bounds, self.issued)
+        self.loops.remember(slots, n, bounds)
 
     def due(self, slots: I64, n: I64, coverage: int) -> F64:
         """Bounds that were published for frames n one step before, offsets from the forecast [B, 2, C]; NaN: none.
@@ -69,7 +71,7 @@ class Intervals(Rows):
             coverage: place of the one that is asked for.
         """
         due = np.empty((len(slots), 2, self.sizes["C"]))
-        kernel.due(slots, n, coverage, self.issued, due)
+        self.loops.due(slots, n, coverage, due)
         return due
 
     def learn(self, slots: I64, n: I64, errors: F64, usual: F64, trust: F64, coverages: Sequence[float]) -> None:
@@ -82,19 +84,8 @@ class Intervals(Rows):
         """
         # judged by the bounds as they were: with those of now, a delay of h steps would go unpunished
         bounds = (MEMORY_FRAMES, YOUNG_FRAMES, FAR * FAR, *BOUNDS)
-        learned = (self.judged, self.error_square, self.multiplier)
-        kernel.learn(
-            slots,
-            n,
-            horizons.of(self.sizes),
-            errors,
-            usual,
-            trust,
-            _factors(tuple(coverages)),
-            *bounds,
-            self.issued,
-            *learned,
-        )
+        steps, factors = horizons.of(self.sizes), _factors(tuple(coverages))
+        self.loops.learn(slots, n, steps, errors, usual, trust, factors, *bounds)
 
 
 @lru_cache(maxsize=16)
@@ -112,8 +103,10 @@ def _factors(coverages: tuple[float, ...]) -> F64:
     return np.exp(np.stack([-step * tails, step * (1.0 - tails)]))
 
 
-class Pool(Rows):
-    """What the intervals of a group's streams have in common: where a new stream begins. One row; never in place."""
+class Pool(Rows, loops=kernel.Pool):
+    """What the intervals of a group's streams have in common: where a new stream begins. One row."""
+
+    loops: kernel.Pool
 
     weight: F64 = column("H", "C")  # streams' frames that went in, as far as the memory reaches
     log_spread: F64 = column("H", "C")  # running mean of the log of the usual error
@@ -138,13 +131,9 @@ class Pool(Rows):
         """
         spread = np.empty(usual.shape)
         bounds = (PRIOR_FRAMES, MEMORY_FRAMES, POOL_REACH, sure)
-        known = (own.judged, own.error_square, usual, steps, self.weight, self.log_spread)
-        kernel.pooled_spread(slots, *bounds, *known, spread)
+        self.loops.spread(slots, *bounds, own.loops, usual, steps, spread)
         return spread
 
     def learn(self, slots: I64, own: Intervals) -> None:
         """Take in streams of a batch, those that know themselves."""
-        self.weight, self.log_spread = self.weight.copy(), self.log_spread.copy()
-        self.log_multiplier = self.log_multiplier.copy()
-        theirs, ours = (own.judged, own.error_square, own.multiplier), (self.weight, self.log_spread)
-        kernel.pool(slots, MEMORY_FRAMES, POOL_FRAMES, *theirs, *ours, self.log_multiplier)
+        self.loops.learn(slots, MEMORY_FRAMES, POOL_FRAMES, own.loops)

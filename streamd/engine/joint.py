@@ -7,9 +7,9 @@ come from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from streamd.engine.rows import Rows, column
@@ -26,16 +26,17 @@ YOUNG_FRAMES, YOUNG_EVERY, EVERY = 512, 4, 16  # frames: until when an inverse i
 _MOST: Final = 1e30  # of T²
 
 
-@dataclass(frozen=True, slots=True)
-class Joint:
+class Joint(msgspec.Struct, frozen=True, gc=False):
     """How far each of J vectors is off."""
 
     size: F64  # [B, J] log(1 + T²/channels): 0.7 is usual; 0 where unknown
     blame: F64  # [B, J, C] by how much T² would be smaller without the channel: its error beside what the others say
 
 
-class Whitener(Rows):
+class Whitener(Rows, loops=kernel.Whitener):
     """Mean and covariance of each vector."""
+
+    loops: kernel.Whitener
 
     mean: F64 = column("J", "C")
     covariance: F64 = column("J", "C", "C")
@@ -49,8 +50,7 @@ class Whitener(Rows):
             matters: [B, J, C] whether a channel's deviation counts; None: all do.
         """
         size, blame = np.empty(vectors.shape[:2]), np.empty(vectors.shape)
-        kept = (self.frames, self.mean, self.inverse)
-        kernel.measure(slots, vectors, matters, *kept, FIRST_FRAMES, LARGE, _MOST, size, blame)
+        self.loops.measure(slots, vectors, matters, FIRST_FRAMES, LARGE, _MOST, size, blame)
         return Joint(size, blame)
 
     def learn(self, slots: I64, vectors: F64, outside: Bool) -> None:
@@ -59,7 +59,7 @@ class Whitener(Rows):
         A channel that is missing keeps what is known of it, with whichever other; one that came later goes along with
         another only as fast as that one learns: all pairs together stay a covariance.
         """
-        kernel.learn(slots, vectors, outside, MEMORY_FRAMES, self.frames, self.mean, self.covariance)
+        self.loops.learn(slots, vectors, outside, MEMORY_FRAMES)
 
     def accept(self, slots: I64, centre: F64, variance: F64) -> None:
         """Take new centres [S, J, C] as normal, and variances [S, J, C] where they are larger than what was known."""
@@ -74,7 +74,7 @@ class Whitener(Rows):
         Args:
             level: [S, C] what the channels' values are like, for how fine they may be expected to be; NaN: not known.
         """
-        kernel.solve(slots, level, self.covariance, SHRINK, FINEST, LEAST, self.inverse)
+        self.loops.solve(slots, level, SHRINK, FINEST, LEAST)
 
 
 def due(n: I64, turn: I64) -> I64:

@@ -30,8 +30,10 @@ _MEANS = {len(means): means for means in (MEANS_FRAMES, FEWER_MEANS)}
 _EDGES = np.array([LAGS, *(end for _, end in STRETCHES)])  # a stretch begins where the one before it ends
 
 
-class Lags(Rows):
+class Lags(Rows, loops=kernel.Lags):
     """The past that features are made of, and the features of frames that are still to be learned from."""
+
+    loops: kernel.Lags
 
     ring: F64 = column("B", "C")  # values without their seasons, frame n at n % B
     means: F64 = column("G", "C", fill=np.nan)  # NaN: the channel has not spoken yet
@@ -49,18 +51,17 @@ class Lags(Rows):
         x = np.empty((len(slots), self.sizes["C"], self.sizes["F"]))
         means = _MEANS[self.sizes["G"]]
         made_of = (_EDGES[: self.sizes["F"] - LAGS - len(means)], means, LARGE, _LIMIT)
-        kept = (self.ring, self.means, self.features, self.trust)
-        kernel.observe(slots, n, rest, weight, usual, *made_of, *kept, x)
+        self.loops.observe(slots, n, rest, weight, usual, *made_of, x)
         return x
 
     def filled(self, slots: I64, n: I64, rest: F64) -> F64:
         """Values without their seasons, [B, C]; for NaN the last one before frames n, 0 if there was none."""
         filled = np.empty(rest.shape)
-        kernel.filled(slots, n, rest, self.ring, filled)
+        self.loops.filled(slots, n, rest, filled)
         return filled
 
     def trusted(self, slots: I64, n: I64) -> F64:
         """How far the frames h before frames n may be learned from, [B, H, C] for each judged h."""
         trusted = np.empty((len(slots), self.sizes["H"], self.sizes["C"]))
-        kernel.trusted(slots, n, horizons.of(self.sizes), self.trust, trusted)
+        self.loops.trusted(slots, n, horizons.of(self.sizes), trusted)
         return trusted

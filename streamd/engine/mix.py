@@ -41,8 +41,10 @@ HASTE = 1.0  # times faster, on top, that is forgotten right after a drift
 LEAST = 1e-6  # squared usual steps: experts that are so near to perfect are equals
 
 
-class Mix(Rows):
+class Mix(Rows, loops=kernel.Mix):
     """What the weights follow from."""
+
+    loops: kernel.Mix
 
     loss: F32 = column("E", "H", "C", dtype=np.float32)  # discounted sum of squared errors
     regret: F32 = column(
@@ -55,20 +57,7 @@ class Mix(Rows):
     def weights(self, slots: I64) -> F64:
         """What each expert counts, [B, E, H, C]; they add to one."""
         weights = np.empty((len(slots), *self.loss.shape[1:]))
-        kernel.weights(
-            slots,
-            AT_FIRST[: self.sizes["E"]],
-            YOUNG_FRAMES,
-            LEAST,
-            ALIKE,
-            AGREED,
-            self.loss,
-            self.regret,
-            self.square,
-            self.largest,
-            self.judged,
-            weights,
-        )
+        self.loops.weights(slots, AT_FIRST[: self.sizes["E"]], YOUNG_FRAMES, LEAST, ALIKE, AGREED, weights)
         return weights
 
     def learn(self, slots: I64, errors: F64, mixed: F64, haste: F64) -> None:
@@ -80,8 +69,7 @@ class Mix(Rows):
             haste: [B] 0..1, right after a drift 1.
         """
         lasting, fading = _kept(self.sizes.get("W", self.sizes["H"]), self.sizes["H"])
-        kept = (self.loss, self.regret, self.square, self.largest, self.judged)
-        kernel.learn(slots, errors, mixed, HASTE * haste, lasting, fading, LARGEST, *kept)
+        self.loops.learn(slots, errors, mixed, haste, HASTE, lasting, fading, LARGEST)
 
 
 @functools.cache
@@ -91,8 +79,10 @@ def _kept(horizon: int, judged: int) -> tuple[F64, F64]:
     return np.exp(-speed / LOSS_FRAMES), np.exp(-speed / REGRET_FRAMES)
 
 
-class Gate(Rows):
+class Gate(Rows, loops=kernel.Gate):
     """How far the network's correction of the mix is followed: as far as it would surely have been good in the past."""
+
+    loops: kernel.Gate
 
     gain: F32 = column("H", "C", dtype=np.float32)  # discounted sum of correction x the mix's error
     noise: F32 = column("H", "C", dtype=np.float32)  # ... of the squares of that
@@ -106,7 +96,7 @@ class Gate(Rows):
         Forecasts of h steps overlap, so that their errors are alike: the standard error grows with the horizon.
         """
         share = np.empty((len(slots), *self.gain.shape[1:]))
-        kernel.share(slots, horizons.of(self.sizes), DOUBT, OVERLAP, self.gain, self.noise, self.power, share)
+        self.loops.share(slots, horizons.of(self.sizes), DOUBT, OVERLAP, share)
         return share
 
     def usual(self, slots: I64, steps: int | None = None) -> F64:
@@ -116,7 +106,7 @@ class Gate(Rows):
             steps: of the first so many horizons; of all.
         """
         usual = np.empty((len(slots), steps or self.sizes["H"], self.sizes["C"]))
-        kernel.usual(slots, LEAST, self.square, self.judged, usual)
+        self.loops.usual(slots, LEAST, usual)
         return usual
 
     def size(self, slots: I64, errors: F64, usual: F64, sure: float, most: float) -> F64:
@@ -132,7 +122,7 @@ class Gate(Rows):
             NaN where there is no channel of which this is known.
         """
         size = np.empty(len(slots))
-        kernel.size(slots, errors, usual, sure, most, LEAST, self.square, self.judged, size)
+        self.loops.size(slots, errors, usual, sure, most, LEAST, size)
         return size
 
     def learn(self, slots: I64, corrections: F64, errors: F64, haste: F64) -> None:
@@ -145,5 +135,4 @@ class Gate(Rows):
         """
         # one fault that nothing could foretell must not tell, for thousands of frames, what corrections are worth
         bounds = (LARGEST, LARGEST_JUDGED, LEAST)
-        kept = (self.gain, self.noise, self.power, self.square, self.judged)
-        kernel.judge_corrections(slots, corrections, errors, HASTE * haste, *GATE_KEEPS, *bounds, *kept)
+        self.loops.learn(slots, corrections, errors, haste, HASTE, *GATE_KEEPS, *bounds)

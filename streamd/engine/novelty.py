@@ -36,8 +36,10 @@ FURTHEST: Final = 2.0**50  # cells off zero: beyond it numbers have no fractions
 U8 = NDArray[np.uint8]
 
 
-class Novelty(Rows):
+class Novelty(Rows, loops=kernel.Novelty):
     """What a stream has been like: 256 cells of 512 take 128 bytes for each view of a channel."""
+
+    loops: kernel.Novelty
 
     level: F64 = column("C", fill=np.nan)
     aside: F64 = column("C")  # the same of what the time of day does not explain
@@ -64,17 +66,13 @@ class Novelty(Rows):
             period: [B] frames that may pass between two false alarms.
         """
         new = np.empty(values.shape)
-        kernel.observe(
+        self.loops.observe(
             slots,
             times,
             values,
             period,
             *(LINE, SMOOTH, PROFILE, BIAS, RANGE_KEEP, FULL),
             *(ERA_FRAMES, REFRACTORY_FRAMES, YOUNG, CALM_FRAMES, DAY_S, FURTHEST),
-            *(self.level, self.aside, self.bias, self.profile, self.visits),
-            *(self.low, self.high, self.width, self.origin),
-            *(self.recent, self.older),
-            *(self.era, self.frames, self.hardened, self.quiet),
             new,
         )
         return new

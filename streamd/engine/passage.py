@@ -7,8 +7,8 @@ tells the other; neither how a part does what it does nor what becomes of the st
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from streamd.engine import features, horizons
@@ -18,21 +18,21 @@ from streamd.engine.hidden import repair
 from streamd.engine.incidents import Judged, Told
 from streamd.engine.paths import offsets
 from streamd.engine.ranges import Shown
+from streamd.engine.scale import steady
 from streamd.engine.score import SILENCE, Judgement, Look
 from streamd.engine.state import State
+from streamd.kernel import network as kernel
 from streamd.model import network
-from streamd.records import F32, F64, I64, Batch, Bool, Excerpt, Incident, Outcome, Report
+from streamd.records import F32, F64, I64, Batch, Bool, Excerpt, Outcome, Report
 
 LARGEST = 1e100  # a value beyond it counts as missing: its square would not be a number
 CALMEST = 0.5  # of persistence's usual error: no forecast error is expected to be smaller
-REACH = 10.0  # spreads: what is further off the mean counts as there, where the experts learn
 LARGEST_ERROR = 3.0  # usual errors: a larger one says no more of a drift
-STEADY = 4.0  # usual steps: a larger change says that the values do not stand still
+NO_PATTERNS = np.empty((0, 0), np.float32)
 SURE = 8.0  # changes or errors that what is usual has to come from before errors are measured by it
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrived:
+class _Arrived(msgspec.Struct, frozen=True, gc=False):
     """The frames of a batch, and when they came."""
 
     streams: Sequence[str]  # [B]
@@ -49,8 +49,7 @@ class _Arrived:
     before: F64  # [B, C] last values before these; NaN where never seen
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
+class _Seen(msgspec.Struct, frozen=True, gc=False):
     """What they are beside what was forecast for them."""
 
     changes: F64  # [B, H, C] values less those h frames ago; NaN where unknown
@@ -64,8 +63,7 @@ class _Seen:
     onset: F64  # [B] s since the epoch, when what is strange began; NaN: no term knows
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(msgspec.Struct, frozen=True, gc=False):
     """What comes next."""
 
     told: Forecasts  # offsets from the last values
@@ -83,13 +81,13 @@ def apply(state: State, batch: Batch, reports: tuple[Report, ...]) -> Outcome:
     """
     arrived = _arrive(state, batch)
     seen = _look(state, arrived)
-    frames, drifted, steady = _learn(state, arrived, seen)
+    frames, drifted, still = _learn(state, arrived, seen)
     made = _foretell(state, frames, seen.errors)
     state.frames += len(batch)
     state.remember_windows(frames.slots, frames.n)
     state.learner.begin(state.frames, state.known, state.memory, lambda: _favour(state))
     warming = state.judge.warming(frames.slots)
-    told = _tell(state, arrived, seen, steady, warming)
+    told = _tell(state, arrived, seen, still, warming)
     main = _main(state)
     state.past.remember(
         arrived.slots,
@@ -100,7 +98,7 @@ def apply(state: State, batch: Batch, reports: tuple[Report, ...]) -> Outcome:
         made.told.offset[:, 0],
         made.bounds[:, main, :, 0],
     )
-    excerpts = _excerpts(state, arrived, told.incidents)
+    excerpts = _excerpts(state, arrived, told)
     return Outcome(
         channels=state.channels,
         streams=batch.streams,
@@ -130,28 +128,25 @@ def apply(state: State, batch: Batch, reports: tuple[Report, ...]) -> Outcome:
 
 def _arrive(state: State, batch: Batch) -> _Arrived:
     slots = state.open(batch.streams)
-    timing = state.timing
-    seq, n = timing.seq[slots], timing.age[slots]
+    times = np.ascontiguousarray(batch.times)
+    came = state.timing.advance(slots, times)
     # with its first frame, not when it is reset: a stream that was not in memory then must not begin otherwise
-    if (fresh := slots[n == 0]).size:
+    if came.first:
+        fresh = slots[came.age == 0]
         state.intervals.multiplier[fresh] = state.pool.begin()
         state.judge.begin(fresh)
-    times = np.ascontiguousarray(batch.times)
-    gap = times - timing.last_time[slots]
-    steps = timing.advance(slots, times)
-    before = state.scale.last[slots]
-    values = np.where(np.abs(batch.values) <= LARGEST, batch.values, np.nan)
+    values, before = state.scale.enter(slots, batch.values, LARGEST)
     return _Arrived(
         streams=batch.streams,
         times=times,
         sent=batch.values,
         slots=slots,
-        seq=seq,
-        n=n,
-        number=timing.number[slots],
-        gap=gap,
-        steps=steps,
-        interval=timing.interval[slots],
+        seq=came.seq,
+        n=came.age,
+        number=came.number,
+        gap=came.gap,
+        steps=came.steps,
+        interval=came.interval,
         values=state.ranges.unwrap(values, before),
         before=before,
     )
@@ -180,9 +175,12 @@ def _look(state: State, arrived: _Arrived) -> _Seen:
         state.rules,
     )
     muted, patterns = _mute(state, arrived, judged, errors[:, PUBLISHED, 0])
-    trust = np.where(muted, 1.0, judged.trust)
+    score, trust = judged.score, judged.trust
+    if judged.over:
+        trust = np.where(muted, 1.0, trust)
+        score = np.where(muted, np.minimum(score, MUTED), score)
     state.silence.learn(slots, values, gap, trust)
-    stopped = state.silence.onset(slots, judged.parts[:, SILENCE] >= 1.0, arrived.times, arrived.interval)
+    stopped = state.silence.onset(slots, judged.parts[:, SILENCE], arrived.times, arrived.interval)
     return _Seen(
         changes=changes,
         errors=errors,
@@ -190,7 +188,7 @@ def _look(state: State, arrived: _Arrived) -> _Seen:
         judged=judged,
         muted=muted,
         patterns=patterns,
-        score=np.where(muted, np.minimum(judged.score, MUTED), judged.score),
+        score=score,
         trust=trust,
         onset=np.fmin(stopped, state.judge.onset(slots, judged.terms)),
     )
@@ -203,9 +201,9 @@ def _mute(state: State, arrived: _Arrived, judged: Judgement, errors: F64) -> tu
         errors: [B, C] of the one-step forecasts.
     """
     muted = np.zeros(len(arrived.streams), np.bool_)
+    if not judged.over:
+        return muted, NO_PATTERNS
     over = (judged.score >= 1.0).nonzero()[0]
-    if not len(over):
-        return muted, np.empty((0, 0), np.float32)
     at = arrived.slots[over]
     # a quiet hour must not make the next ordinary change strange
     usual = np.fmax(state.intervals.spread(at)[:, 0], CALMEST * state.scale.step_spread(at)[:, 0])
@@ -234,12 +232,10 @@ def _learn(state: State, arrived: _Arrived, seen: _Seen) -> tuple[Frames, Bool, 
     size = state.experts.gate.size(slots, errors[:, MIXED, 0], usual[:, 0], SURE, LARGEST_ERROR)
     drifted = state.drift.update(slots, size)
     haste = state.drift.haste(slots)
-    sure = scale.steps[slots] >= SURE
-    state.experts.judge(slots, errors, np.where(sure, usual, np.nan), haste)
-    steady: Bool = ~np.any(np.abs(values - arrived.before) > STEADY * usual[:, 0], axis=1)
+    state.experts.judge(slots, errors, scale.known(slots, usual, SURE), haste)
+    still = steady(values, arrived.before, usual)
     now = scale.learn(slots, values, seen.changes, trust, haste)
     state.intervals.learn(slots, n, errors[:, PUBLISHED], usual, trust, state.settings.coverages)
-    off = REACH * now.spread
     frames = Frames(
         slots=slots,
         n=n,
@@ -253,12 +249,12 @@ def _learn(state: State, arrived: _Arrived, seen: _Seen) -> tuple[Frames, Bool, 
         usual=now.steps,
         level=now.level,
         spread=now.spread,
-        lowest=now.level - off,
-        highest=now.level + off,
+        lowest=now.lowest,
+        highest=now.highest,
         trust=trust,
         haste=haste,
     )
-    return frames, drifted, steady
+    return frames, drifted, still
 
 
 def _foretell(state: State, frames: Frames, errors: F64) -> _Made:
@@ -317,14 +313,13 @@ def _correct(state: State, frames: Frames, errors: F64, mixed: F64) -> tuple[F32
     )
     learner, hidden = state.learner, state.hidden
     repaired = hidden.refresh(slots, n, state.recent, learner.weights, learner.shape, learner.generation)
-    h, c = hidden.h[slots], hidden.c[slots]
+    h, c = hidden.take(slots)
     state.recent.mark(slots, n, h, c)
     correction, h, c = network.step(learner.weights, learner.shape, x, h, c)
     repaired += repair(h, c)
-    hidden.h[slots], hidden.c[slots] = h, c
-    residual = np.minimum(np.maximum(errors, -features.LIMIT), features.LIMIT)  # NaN where not judged
-    state.recent.record(slots, n, frames.last, x, residual, frames.trust)
-    if not np.abs(correction).max(initial=0.0) <= features.LIMIT:  # also where it is NaN
+    hidden.put(slots, h, c)
+    state.recent.record(slots, n, frames.last, x, errors, frames.trust)
+    if not kernel.within(correction, features.LIMIT):  # also where it is NaN
         correction = features.bounded(correction)  # as the targets are that it learns from
     return correction, repaired
 
@@ -348,7 +343,7 @@ def _paths(state: State, frames: Frames, errors: F64, offset: F64, bounds: F64) 
     return state.ranges.show(frames.last[:, None, None], offset[:, None], drawn).levels
 
 
-def _tell(state: State, arrived: _Arrived, seen: _Seen, steady: Bool, warming: F64) -> Told:
+def _tell(state: State, arrived: _Arrived, seen: _Seen, still: Bool, warming: F64) -> Told:
     """What becomes of incidents, and what is learned from that."""
     slots, judged, score, alarm = arrived.slots, seen.judged, seen.score, state.settings.alarm
     told = state.incidents.update(
@@ -366,7 +361,7 @@ def _tell(state: State, arrived: _Arrived, seen: _Seen, steady: Bool, warming: F
             expected=seen.due.mean[:, 0],
             lower=seen.due.levels[:, 0],
             upper=seen.due.levels[:, 1],
-            steady=steady,
+            steady=still,
             accepted=judged.accepted | state.silence.lasting(slots, arrived.interval, alarm.accept_s),
             onset=seen.onset,
         ),
@@ -376,22 +371,25 @@ def _tell(state: State, arrived: _Arrived, seen: _Seen, steady: Bool, warming: F
     state.silence.accept(told.accepted)
     state.together.hear(arrived.times, arrived.interval, state.known)
     raised = np.zeros(len(slots), np.bool_)
+    count, over = 0, []
     if told.incidents:
         alarms = {one.stream for one in told.incidents if one.state == "raised"}
         raised[:] = [stream in alarms for stream in arrived.streams]
-    state.judge.learn(slots, judged.terms, raised, judged.period)
-    state.rate.count(int(np.count_nonzero(raised & (warming >= 1.0))), arrived.interval, warming, alarm.per_week)
-    over = [arrived.streams[row] for row in (score >= 1.0).nonzero()[0].tolist()]
+        count = int(np.count_nonzero(raised & (warming >= 1.0)))
+    if judged.over:
+        over = [arrived.streams[row] for row in (score >= 1.0).nonzero()[0].tolist()]
+    state.judge.learn(slots, judged.terms, raised, judged.period, warming)
+    state.rate.count(count, arrived.interval, warming, alarm.per_week)
     state.feedback.keep(told.incidents, over, seen.patterns)
     return told
 
 
-def _excerpts(state: State, arrived: _Arrived, incidents: Sequence[Incident]) -> tuple[Excerpt, ...]:
+def _excerpts(state: State, arrived: _Arrived, told: Told) -> tuple[Excerpt, ...]:
     """What is to be kept of frames beside incidents."""
-    slots, streams = arrived.slots, arrived.streams
-    is_open = state.incidents.open[slots]
-    if not incidents and not is_open.any():
+    if not told.busy:
         return ()
+    slots, streams, incidents = arrived.slots, arrived.streams, told.incidents
+    is_open = state.incidents.open[slots]
     opened = [
         f"{stream}-{number}" if yes else None
         for stream, number, yes in zip(streams, state.incidents.seq[slots].tolist(), is_open.tolist(), strict=True)

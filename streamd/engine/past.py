@@ -20,8 +20,10 @@ from streamd.records import F32, F64, I64, Bool, Excerpt, Incident
 MOST = 320  # frames that are told of one incident, those before it among them
 
 
-class Past(Rows):
+class Past(Rows, loops=kernel.Past):
     """Rings over the last R frames, and how far they were told."""
+
+    loops: kernel.Past
 
     ahead: F32 = column("R", 3, "C", dtype=np.float32, fill=np.nan)  # mean, lower, upper, from the last value before
     time: F64 = column("R", fill=np.nan)  # s since the epoch
@@ -38,8 +40,7 @@ class Past(Rows):
             offset: [B, C] of the forecast one step ahead, from the last values.
             bounds: [B, 2, C] of its interval, from the forecast.
         """
-        forecast = offset, bounds
-        kernel.remember(slots, n, times, score, terms, *forecast, self.time, self.score, self.terms, self.ahead)
+        self.loops.remember(slots, n, times, score, terms, offset, bounds)
 
     def cut(
         self,

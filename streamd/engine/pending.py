@@ -18,8 +18,10 @@ GAP_STEPS = 4.0  # usual steps without a frame are a gap
 MADE = (*EXPERTS[1:], "mixed", "corrected", "published")  # persistence's offset is 0
 
 
-class Pending(Rows):
+class Pending(Rows, loops=kernel.Pending):
     """The forecasts made at the last W frames, as many as the furthest lie ahead; those of frame n lie at n % W."""
+
+    loops: kernel.Pending
 
     offsets: F32 = column("W", "M", "H", "C", dtype=np.float32, fill=np.nan)
     unbroken: I64 = column(dtype=np.int64)  # frames since the last gap
@@ -32,13 +34,13 @@ class Pending(Rows):
             changes: [B, H, C] values less the last ones h frames ago.
         """
         errors = np.empty((len(slots), 1 + self.sizes["M"], *self.offsets.shape[3:]))
-        kernel.errors(slots, n, horizons.of(self.sizes), steps, changes, GAP_STEPS, self.offsets, self.unbroken, errors)
+        self.loops.errors(slots, n, horizons.of(self.sizes), steps, changes, GAP_STEPS, errors)
         return errors
 
     def due(self, slots: I64, n: I64) -> F64:
         """What was published for frames n one step before, offsets [B, C]; NaN: nothing. Call it after `errors`."""
         due = np.empty((len(slots), self.sizes["C"]))
-        kernel.due(slots, n, self.offsets, self.unbroken, due)
+        self.loops.due(slots, n, due)
         return due
 
     def remember(self, slots: I64, n: I64, experts: F64, mixed: F64, corrected: F64, published: F64) -> None:
@@ -48,4 +50,4 @@ class Pending(Rows):
             experts: [B, E, H, C] in the order of EXPERTS.
             mixed, corrected, published: [B, H, C].
         """
-        kernel.remember(slots, n, experts, mixed, corrected, published, self.offsets)
+        self.loops.remember(slots, n, experts, mixed, corrected, published)

@@ -7,16 +7,15 @@ the range again. Knows channels, not streams.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from streamd.config import Channel
 from streamd.records import F64
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True, gc=False):
     """A forecast as it is published."""
 
     mean: F64

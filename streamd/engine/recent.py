@@ -8,14 +8,16 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine import horizons
-from streamd.engine.features import CLOCK, PLANES, compose
+from streamd.engine.features import CLOCK, LIMIT, PLANES, compose
 from streamd.engine.rows import Rows, column
 from streamd.kernel import recent as kernel
 from streamd.records import F32, F64, I64
 
 
-class Recent(Rows):
+class Recent(Rows, loops=kernel.Recent):
     """Rings over the last R frames, and over the hidden states at each stride's start."""
+
+    loops: kernel.Recent
 
     base: F64 = column("R", "C", fill=np.nan)  # the last value seen, up to and with this frame
     level: F32 = column("R", "C", dtype=np.float32)  # the network's inputs
@@ -36,7 +38,7 @@ class Recent(Rows):
             n: [B] number of the frame that is now, not recorded yet.
         """
         changes = np.empty((len(slots), self.sizes["H"], self.sizes["C"]))
-        kernel.changes(slots, n, horizons.of(self.sizes), values, self.base, changes)
+        self.loops.changes(slots, n, horizons.of(self.sizes), values, changes)
         return changes
 
     def record(self, slots: I64, n: I64, base: F64, inputs: F32, residual: F64, trust: F64) -> None:
@@ -45,20 +47,22 @@ class Recent(Rows):
         Args:
             base: [B, C].
             inputs: [B, inputs] as composed for the network.
-            residual: [B, H, C].
+            residual: [B, H, C]; counts as no larger than LIMIT.
             trust: [B].
         """
-        planes = (self.level, self.change, self.seen, self.error, self.ahead)
-        kept = (self.clock, self.residual, self.trust)
-        kernel.record(slots, n, base, inputs, residual, trust, self.base, *planes, *kept)
+        self.loops.record(slots, n, base, inputs, residual, trust, LIMIT)
 
     def inputs(self, slots: I64, row: I64) -> F32:
         """What the network saw at these rows, [..., inputs]."""
         return compose(*(getattr(self, name)[slots, row] for name in PLANES), self.clock[slots, row])
 
+    def fills(self, n: I64) -> bool:
+        """Whether a window is complete with one of the frames n."""
+        return self.loops.fills(n, self.stride)
+
     def mark(self, slots: I64, n: I64, h: F32, c: F32) -> None:
         """Keep the states before frames n where a stride begins."""
-        kernel.mark(slots, n, self.stride, h, c, self.start_h, self.start_c)
+        self.loops.mark(slots, n, self.stride, h, c)
 
     @property
     def stride(self) -> int:

@@ -30,12 +30,14 @@ FEWEST = 3.0  # frames that have been learned from before anything is foretold
 MOST_RATIO = 3.0  # that is made up for
 
 
-class Reach(Rows):
+class Reach(Rows, loops=kernel.Reach):
     """The largest rises and falls beyond what the seasons foretold: a regression foretells none that is larger.
 
     A level that has jumped up makes all features large, and a line through what was seen before bears no such
     stretching: it would foretell the way back although nothing ever went back like that. After a spike, something did.
     """
+
+    loops: kernel.Reach
 
     rise: F64 = column("H", "C")  # discounted maximum
     fall: F64 = column("H", "C")
@@ -47,7 +49,7 @@ class Reach(Rows):
             errors: [B, H, C] values less what the seasons foretold; NaN where not known.
             lowest, highest: [B, C] an error that is larger than from one to the other counts as one of so much.
         """
-        kernel.reach(slots, errors, lowest, highest, KEEP_REACH, self.rise, self.fall)
+        self.loops.learn(slots, errors, lowest, highest, KEEP_REACH)
 
     def forecasts(self, slots: I64, changes: F64, seasonal: F64, usual: F64) -> None:
         """Make forecasts of foretold changes [B, K, H, C], in place: within reach, on top of what the seasons foretell.
@@ -56,11 +58,13 @@ class Reach(Rows):
             seasonal: [B, H, C].
             usual: [B, H, C] changes, of which no forecast is more than so many.
         """
-        kernel.bounded(slots, usual, MOST_CHANGES, seasonal, self.rise, self.fall, changes)
+        self.loops.bound(slots, usual, MOST_CHANGES, seasonal, changes)
 
 
-class _Ridge(Rows):
+class _Ridge(Rows, loops=kernel.Ridge):
     """Discounted sums and the coefficients that follow from them, with the first D features as regressors."""
+
+    loops: kernel.Ridge
 
     keep: ClassVar[float]  # of what was learned, per frame
     haste: ClassVar[float]  # times faster, on top, that is forgotten right after a drift
@@ -79,7 +83,7 @@ class _Ridge(Rows):
             lags: the features of the frames before.
         """
         taught = (backlog.count, backlog.targets, backlog.weights, backlog.haste, lags.features)
-        kernel.fold(slots, n, horizons.of(self.sizes), *taught, self.keep, self.haste, *self._sums())
+        self.loops.fold(slots, n, horizons.of(self.sizes), *taught, self.keep, self.haste)
 
     def solve(self, slots: I64, usual: F64) -> None:
         """Make the coefficients anew from the sums.
@@ -87,7 +91,7 @@ class _Ridge(Rows):
         Args:
             usual: [B, C] usual change over one step, which sets the ridge.
         """
-        kernel.solve(slots, usual, RIDGE, FLOOR, FEWEST, MOST_RATIO, *self._sums(), self.slopes)
+        self.loops.solve(slots, usual, RIDGE, FLOOR, FEWEST, MOST_RATIO)
 
     def foretell(self, slots: I64, features: F64, change: F64) -> None:
         """What changes over 1..H steps beyond what the seasons foretell: into change, [B, H, C].
@@ -95,10 +99,7 @@ class _Ridge(Rows):
         Args:
             features: [B, C, F].
         """
-        kernel.foretell(slots, features, self.slopes, change)
-
-    def _sums(self) -> tuple[F64, F64, F64, F64]:
-        return self.inputs, self.products, self.input_weight, self.product_weight
+        self.loops.foretell(slots, features, change)
 
 
 class Regression(_Ridge):

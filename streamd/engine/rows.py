@@ -63,15 +63,27 @@ class Rows:
     """
 
     columns: ClassVar[dict[str, Column]]
+    _loops: ClassVar[type | None] = None
+    _shared: ClassVar[frozenset[str]]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, loops: type | None = None) -> None:
+        """`loops`: a class of `streamd.kernel`; each part has one of it, `loops`, which has the arrays too."""
         cls.columns = {name: value for name, value in vars(cls).items() if isinstance(value, Column)}
+        cls._loops = loops or cls._loops
+        cls._shared = frozenset(name for name in cls.columns if hasattr(cls._loops, name))
 
     def __init__(self, sizes: Mapping[str, int], slots: int = 0) -> None:
+        self.loops: Any = self._loops and self._loops()
         self.sizes = dict(sizes)
         self.slots = slots
         for name, spec in self.columns.items():
             setattr(self, name, spec.fresh(slots, self.sizes))
+
+    def __setattr__(self, name: str, value: object) -> None:
+        # whenever an array takes another's place: to look each one up anew with every call costs more than the loops do
+        super().__setattr__(name, value)
+        if name in self._shared:
+            setattr(self.loops, name, value)
 
     def grow(self, slots: int) -> None:
         """More rows; those there are stay, the new ones are fresh."""
@@ -106,7 +118,7 @@ class Rows:
         return {name: getattr(self, name) for name in self.columns}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
-        """Take over what `state_dict` gave; the arrays are kept, not copied.
+        """Take over what `state_dict` gave; the arrays are kept, and copied only where they do not lie in one piece.
 
         Raises:
             ValueError: an array is missing, or has another shape or type than this part's settings ask for.
@@ -120,5 +132,5 @@ class Rows:
             if array.shape != (slots, *fits.shape[1:]) or array.dtype != fits.dtype:
                 wanted = f"{fits.dtype}{(slots, *fits.shape[1:])}"
                 raise ValueError(f"{type(self).__name__}.{name}: {array.dtype}{array.shape} is not {wanted}")
-            setattr(self, name, array)
+            setattr(self, name, np.require(array, requirements=("C", "W")))
         self.slots = slots

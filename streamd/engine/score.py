@@ -8,9 +8,9 @@ Knows how the terms are put together, not how an incident is told.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from streamd.config import Alarm
@@ -38,8 +38,7 @@ GATE: Final = (
 GATE_SHARE: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True, gc=False):
     """What a batch's frames are judged by."""
 
     slots: I64  # [B]
@@ -53,8 +52,7 @@ class Look:
     silence: F64  # [B, C] parts of that term
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True, gc=False):
     """What a batch's frames look like beside what their streams were like before."""
 
     parts: F64  # [B, T, C] each channel's part in each term, 1.0 at the line
@@ -64,6 +62,7 @@ class Judgement:
     trust: F64  # [B] how far the frame may be learned from
     period: F64  # [B] frames that may pass between two false alarms
     accepted: Bool  # [B] a deviation has lasted for so long that it is normal from now on
+    over: int  # frames whose score is over the line
 
 
 def vectors(horizon: int) -> tuple[int, ...]:
@@ -71,8 +70,10 @@ def vectors(horizon: int) -> tuple[int, ...]:
     return tuple(sorted({1, horizons.third(horizon), horizon}))
 
 
-class Score(Rows):
+class Score(Rows, loops=kernel.Score):
     """How far a stream's channels are in their warm-up, and since when it has been off."""
+
+    loops: kernel.Score
 
     seen: F64 = column("C")  # frames with a value
     since: F64 = column(fill=np.nan)  # s since the epoch that its values deviate; NaN: they do not
@@ -112,7 +113,7 @@ class Judge:
     def warming(self, slots: I64) -> F64:
         """Progress of the warm-up, [B]; 1.0 when the lines may be trusted."""
         progress = np.empty(len(slots))
-        kernel.warming(slots, self.score.seen, WARM_FRAMES, progress)
+        self.score.loops.warming(slots, WARM_FRAMES, progress)
         return progress
 
     def look(self, frames: Look, rules: Rules) -> Judgement:
@@ -134,34 +135,35 @@ class Judge:
             counted = self.whitener.measure(slots, seen, matters[:, 1:])
             felt = self._parts(slots, novelty, counted, frames.silence, line, factor)
 
-        judgement = Judgement(
-            parts=felt,
-            terms=np.empty(felt.shape[:2]),
-            score=np.empty(len(slots)),
-            channel_score=np.empty(values.shape),
-            trust=np.empty(len(slots)),
-            period=period,
-            accepted=np.empty(len(slots), np.bool_),
-        )
+        terms, score, trust = np.empty(felt.shape[:2]), np.empty(len(slots)), np.empty(len(slots))
+        channel_score, accepted = np.empty(values.shape), np.empty(len(slots), np.bool_)
         strange, usual, taught = np.empty(line.shape, np.bool_), np.empty(line.shape), np.empty(seen.shape)
         outside = rules.outside(values) if rules.ranged else None
         known = (slots, values, frames.silence, outside, warming, seen, off.size, line, parts)
-        judged = (judgement.terms, judgement.channel_score, judgement.score, judgement.trust)
-        taken = (strange, usual, taught)
-        kernel.judge(*known, OUTSIDE, GATE, GATE_SHARE, DISTRUST, felt, self.score.seen, *judged, *taken)
-        self._settle(slots, frames.times, seen, strange, judgement.accepted)
+        judged, taken = (terms, channel_score, score, trust), (strange, usual, taught)
+        over = self.score.loops.judge(*known, OUTSIDE, GATE, GATE_SHARE, DISTRUST, felt, *judged, *taken)
+        self._settle(slots, frames.times, seen, strange, accepted)
         self.whitener.learn(slots, taught, strange)
         due = joint.due(frames.n, frames.turn)
         if len(due):
             self.whitener.solve(slots[due], self.novelty.level[slots[due]])
         self.tails.learn(slots, frames.n, usual, line, warming, self.common)
-        return judgement
+        return Judgement(
+            parts=felt,
+            terms=terms,
+            score=score,
+            channel_score=channel_score,
+            trust=trust,
+            period=period,
+            accepted=accepted,
+            over=over,
+        )
 
     def _parts(self, slots: I64, novelty: F64, off: Joint, silence: F64, line: F64, factor: F64) -> F64:
         """Each channel's part in each term, [B, T, C]; not over the line before it is warm, also if it came later."""
         parts = np.empty((len(slots), len(TERMS), novelty.shape[1]))
-        warm = (self.score.seen, WARM_FRAMES, UNSURE)
-        kernel.parts(slots, novelty, off.size, off.blame, silence, line, factor, *warm, parts)
+        of = (novelty, off.size, off.blame, silence, line, factor)
+        self.score.loops.parts(slots, *of, WARM_FRAMES, UNSURE, parts)
         return parts
 
     def _matters(self, frames: Look, before: F64, seen: F64, rules: Rules) -> Bool:
@@ -185,14 +187,15 @@ class Judge:
             strange: [B, J] whether they are off.
             accepted: [B] whether it is normal from now on; is written.
         """
-        score = self.score
-        state = (score.since, score.frames, score.there, score.spread)
-        if kernel.settle(slots, times, seen, strange, self.whitener.mean, self.alarm.accept_s, *state, accepted):
+        wait = self.alarm.accept_s
+        if self.score.loops.settle(slots, times, seen, strange, self.whitener.mean, wait, accepted):
             self.accept(slots[accepted])
 
     def accept(self, slots: I64) -> None:
         """Take where the streams' values and errors were while they deviated as normal, and how far they went there."""
         score = self.score
+        if not len(slots):
+            return
         off = slots[score.frames[slots] > 0.0]
         if len(off):
             self.whitener.accept(off, score.there[off], score.spread[off])
@@ -202,11 +205,10 @@ class Judge:
     def onset(self, slots: I64, terms: F64) -> F64:
         """Since when the values of streams that deviate have done so, [B] s since the epoch; NaN of others."""
         onset = np.empty(len(slots))
-        kernel.onset(slots, terms, DEVIATION, self.score.since, onset)
+        self.score.loops.onset(slots, terms, DEVIATION, onset)
         return onset
 
-    def learn(self, slots: I64, terms: F64, raised: Bool, period: F64) -> None:
-        """Take in the terms [B, T] and which frames raised an incident, [B]."""
-        settled = self.warming(slots) >= 1.0
-        self.strictness.learn(slots, terms, raised, settled, period)
-        self.common.follow(self.strictness.log[slots])
+    def learn(self, slots: I64, terms: F64, raised: Bool, period: F64, warming: F64) -> None:
+        """Take in the terms [B, T], which frames raised an incident [B], and the progress of the warm-up [B]."""
+        self.strictness.learn(slots, terms, raised, warming >= 1.0, period)
+        self.common.follow(self.strictness.log.take(slots, axis=0))

@@ -30,8 +30,10 @@ LONGEST_GAP = 1e6  # frames: a longer one counts as so many
 _LIMIT = float(np.finfo(np.float32).max)
 
 
-class Seasons(Rows):
+class Seasons(Rows, loops=kernel.Seasons):
     """Profiles, how far each is believed, and the frames that a period is looked for in."""
+
+    loops: kernel.Seasons
 
     frames: F64 = column("C")  # that had the channel
     level: F64 = column("C")
@@ -56,7 +58,7 @@ class Seasons(Rows):
         """
         season = np.empty(values.shape)
         memory = (LEVEL_FRAMES, MATCH_FRAMES, PART, DOUBT, RATE, _LIMIT, LONGEST_GAP)
-        due = kernel.learn(
+        due = self.loops.learn(
             slots,
             n,
             steps,
@@ -72,16 +74,6 @@ class Seasons(Rows):
             periods.FEWEST,
             *LOOK,
             YOUNG_FRAMES,
-            self.frames,
-            self.level,
-            self.knots,
-            self.hits,
-            self.match,
-            self.power,
-            self.recent,
-            self.period,
-            self.phase,
-            self.rest,
             season,
         )
         if due:
@@ -92,8 +84,7 @@ class Seasons(Rows):
         """What the profiles add up to 1..H steps ahead of the frame, [B, H, C]; steps of `interval` s."""
         season = np.empty((len(slots), horizon, self.sizes["C"]))
         clocks = (KNOTS, DAY_S, WEEK_S, FEWEST_FRAMES, DOUBT)
-        kept = (self.knots, self.match, self.power, self.period, self.phase)
-        kernel.ahead(slots, times, interval, *clocks, *kept, season)
+        self.loops.ahead(slots, times, interval, *clocks, season)
         return season
 
     def _look(self, slots: I64, n: I64, interval: F64) -> None:

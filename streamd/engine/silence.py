@@ -44,8 +44,10 @@ _TAIL = (RARE, FEWEST, FEWEST_YOUNG, LEAST_FACTOR, MORE_FACTOR, SETTLED, FEW_FAC
 _FADING = (LENGTHS, LASTS, LASTS_UNITS, TINY, MOST)
 
 
-class Silence(Rows):
+class Silence(Rows, loops=kernel.Silence):
     """Runs and gaps of each stream, and those before them."""
+
+    loops: kernel.Silence
 
     frames: F64 = column()  # since the row was fresh
     base: F64 = column("C", fill=np.nan)  # where the channel stands since its run began
@@ -77,17 +79,7 @@ class Silence(Rows):
             gap: [B] s since the stream's last frame; not finite where there was none.
         """
         out = np.empty(values.shape)
-        kernel.parts(
-            slots,
-            values,
-            gap,
-            *(SURE, RESOLUTION, WARM_FRAMES, BELOW, GROWTH, SHORTEST_S),
-            *_TAIL,
-            *(self.frames, self.base, self.change, self.run, self.accepted),
-            *(self.count, self.mean, self.square, self.longest),
-            *(self.gaps, self.gap_mean, self.gap_square, self.gap_longest),
-            out,
-        )
+        self.loops.parts(slots, values, gap, SURE, RESOLUTION, WARM_FRAMES, BELOW, GROWTH, SHORTEST_S, *_TAIL, out)
         return out
 
     def learn(self, slots: I64, values: F64, gap: F64, trust: F64) -> None:
@@ -99,29 +91,18 @@ class Silence(Rows):
             trust: [B] 0..1, how far the frame is trusted. What was strange by its own length teaches nothing the first
                 time, whatever the trust.
         """
-        kernel.learn(
-            slots,
-            values,
-            gap,
-            trust,
-            *(SURE, RESOLUTION, WARM_FRAMES, MEMORY, SHORTEST_S),
-            *_TAIL,
-            *_FADING,
-            *(self.frames, self.base, self.change, self.run, self.accepted),
-            *(self.count, self.mean, self.square, self.longest, self.odd),
-            *(self.gaps, self.gap_mean, self.gap_square, self.gap_longest, self.gap_odd),
-        )
-        self.silent[slots] = False
+        known = (SURE, RESOLUTION, WARM_FRAMES, MEMORY, SHORTEST_S)
+        self.loops.learn(slots, values, gap, trust, *known, *_TAIL, *_FADING)
 
-    def onset(self, slots: I64, strange: Bool, times: F64, interval: F64) -> F64:
+    def onset(self, slots: I64, parts: F64, times: F64, interval: F64) -> F64:
         """When what is strange began to stand still or to be missing, [B] s since the epoch; NaN where nothing is.
 
         Args:
-            strange: [B, C] channels that are over the line.
+            parts: [B, C] of the term, 1.0 at the line.
             times, interval: [B] s, of these frames, which were learned from, and the streams' usual step.
         """
         onset = np.empty(len(slots))
-        kernel.onset(slots, strange, times, interval, self.run, onset)
+        self.loops.onset(slots, parts, times, interval, onset)
         return onset
 
     def lasting(self, slots: I64, interval: F64, accept_s: float) -> Bool:
@@ -132,9 +113,8 @@ class Silence(Rows):
             accept_s: s after which it is.
         """
         lasting = np.zeros(len(slots), np.bool_)
-        if kernel.longest_run(slots, interval, self.run) >= accept_s:  # nearly never: lines cost time
-            runs = self.run, self.accepted, self.count, self.mean, self.square, self.longest
-            kernel.lasting(slots, interval, accept_s, *_TAIL, *runs, lasting)
+        if self.loops.longest_run(slots, interval) >= accept_s:  # nearly never: lines cost time
+            self.loops.lasting(slots, interval, accept_s, *_TAIL, lasting)
         return lasting
 
     def accept(self, slots: I64) -> None:
@@ -157,6 +137,5 @@ class Silence(Rows):
 
     def _gap_line(self, slots: I64) -> F64:
         line = np.empty(len(slots))
-        gaps = self.gaps, self.gap_mean, self.gap_square, self.gap_longest
-        kernel.gap_lines(slots, SHORTEST_S, *_TAIL, *gaps, line)
+        self.loops.gap_lines(slots, SHORTEST_S, *_TAIL, line)
         return line

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import numpy as np
 
 from streamd.engine.rows import Rows, column
@@ -18,8 +19,22 @@ from streamd.records import F64, I64
 STEP_RATE = 0.25
 
 
-class Timing(Rows):
+class Came(msgspec.Struct, frozen=True, gc=False):
+    """Frames in the time of their streams."""
+
+    seq: I64  # [B] number of each frame in its stream
+    age: I64  # [B] the same since that was fresh
+    number: I64  # [B] of the stream
+    gap: F64  # [B] s since the last frame
+    steps: F64  # [B] the same in usual steps, 1 where unknown
+    interval: F64  # [B] s, usual step by now
+    first: bool  # whether one of them is the first since its stream was fresh
+
+
+class Timing(Rows, loops=kernel.Timing):
     """When a stream spoke, and how often."""
+
+    loops: kernel.Timing
 
     seq: I64 = column(dtype=np.int64)  # frames so far, so also the number of the next one
     age: I64 = column(dtype=np.int64)  # frames since the stream's state was fresh
@@ -27,11 +42,12 @@ class Timing(Rows):
     last_time: F64 = column(fill=-np.inf)  # s since the epoch
     interval: F64 = column(fill=np.nan)  # s, usual step between frames
 
-    def advance(self, slots: I64, times: F64) -> F64:
-        """Take note of frames; gives the time since each stream's last frame in usual steps, [B], 1 where unknown."""
-        steps = np.empty(len(slots))
-        kernel.advance(slots, times, STEP_RATE, self.seq, self.age, self.last_time, self.interval, steps)
-        return steps
+    def advance(self, slots: I64, times: F64) -> Came:
+        """Take note of frames at times, [B] s."""
+        seq, age, number = np.empty((3, len(slots)), np.int64)
+        gap, steps, interval = np.empty((3, len(slots)))
+        first = self.loops.advance(slots, times, STEP_RATE, seq, age, number, gap, steps, interval)
+        return Came(seq, age, number, gap, steps, interval, first)
 
 
 class Slots:

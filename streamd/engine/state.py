@@ -38,8 +38,9 @@ from streamd.records import I64, Array
 
 FIRST_ROWS = 16
 LASTING = ("seq", "last_time", "number")  # of a stream, when its state begins afresh
-# parts whose arrays have no row per slot; weights, windows of a job, and what the group knows never change in place
-KINDS = {"memory": "memory", "learner": "whole", "pool": "whole", "common": "whole", "feedback": "whole"}
+# parts whose arrays have no row per slot; weights and windows of a job never change in place, and what the group knows
+# is little enough to be copied at once
+KINDS = {"memory": "memory", "learner": "whole", "pool": "common", "common": "common", "feedback": "whole"}
 
 
 class State:
@@ -117,10 +118,11 @@ class State:
         """The slots of streams whose rows are about to change, [B]; those that are not in memory count as new."""
         before = len(self.slots)
         slots = self._take_slots(streams)
-        new = np.arange(before, len(self.slots))
-        self.timing.number[new] = self.known + np.arange(len(new))
-        self._begin(new)
-        self.known += len(new)
+        if len(self.slots) > before:
+            new = np.arange(before, len(self.slots))
+            self.timing.number[new] = self.known + np.arange(len(new))
+            self._begin(new)
+            self.known += len(new)
         return slots
 
     def _take_slots(self, streams: Sequence[str]) -> I64:
@@ -166,8 +168,8 @@ class State:
 
     def remember_windows(self, slots: I64, n: I64) -> None:
         """Put the windows that are complete with frames n, recorded just now, into the replay memory."""
-        full = ((n + 1) % self.recent.stride == 0) & (n + 1 >= self.recent.sizes["R"])
-        if full.any():
+        if self.recent.fills(n):
+            full = ((n + 1) % self.recent.stride == 0) & (n + 1 >= self.recent.sizes["R"])
             keep = None if self._snapshot is None else self._snapshot.windows.keep
             self.memory.add(self.recent, slots[full], n[full], self.learner.generator, keep)
 
@@ -201,11 +203,12 @@ class State:
         if self._snapshot is not None:
             self._snapshot.abandon()
         arrays, meta = self.state_dict()
-        kinds: dict[str, dict[str, Array]] = {"memory": {}, "whole": {}, "streams": {}}
+        kinds: dict[str, dict[str, Array]] = {"memory": {}, "whole": {}, "common": {}, "streams": {}}
         for name, array in arrays.items():
             part = name.partition(".")[0]
             kinds[KINDS.get(part, "streams")][name] = array
-        self._snapshot = Snapshot(kinds["streams"], kinds["memory"], kinds["whole"], meta)
+        whole = kinds["whole"] | {name: array.copy() for name, array in kinds["common"].items()}
+        self._snapshot = Snapshot(kinds["streams"], kinds["memory"], whole, meta)
         return self._snapshot
 
     def spill(self, count: int) -> list[tuple[str, bytes]]:
@@ -309,6 +312,8 @@ class State:
             self.together.load_state_dict(meta["together"])
             self.rate.load_state_dict(meta["rate"])
         self.memory.grow(windows)
+        for part in self._common().values():
+            part.grow(1)  # which makes arrays of its own
         self.learner.load_state_dict(_of_part("learner", arrays), meta["learner"])
         if "feedback" in meta:  # a state from before there was any lacks it
             self.feedback.load_state_dict(_of_part("feedback", arrays), meta["feedback"])

@@ -72,45 +72,48 @@ cdef bint parts_differ(
     return False
 
 
-def update(
-    const int64_t[::1] slots, const double[:] errors,
-    double delta, int64_t clock, double shortest, double largest,
-    int64_t[::1] length, int64_t[::1] since, float[:, :, ::1] means, float[:, :, ::1] squares,
-    unsigned char[::1] out,
-):
-    """Take in errors, [B], NaN where nothing is known; whether a drift was found with each: into out, [B]."""
-    cdef Py_ssize_t b, levels = means.shape[1], buckets = means.shape[2]
-    cdef int64_t s
-    cdef double error
-    cdef int64_t[64] got
-    cdef int64_t[64] left
-    if levels > 64:
-        raise ValueError(f"{levels} sizes of buckets, more than numbers have bits")
-    with nogil:
-        for b in range(slots.shape[0]):
-            s = slots[b]
-            since[s] += 1
-            out[b] = False
-            error = errors[b]
-            if isnan(error):
-                continue
-            error = largest if error > largest else -largest if error < -largest else error
-            put_in(&means[s, 0, 0], &squares[s, 0, 0], levels, buckets, length[s], <float>error)
-            length[s] += 1
-            if length[s] % clock != 0:
-                continue
-            if parts_differ(
-                &means[s, 0, 0], &squares[s, 0, 0], levels, buckets, length[s], shortest, delta, got, left
-            ):
-                out[b] = True
-                length[s] = since[s] = 0
+cdef class Drift:
+    """The arrays of `streamd.engine.drift.Drift`, and what is done to them."""
 
+    cdef public int64_t[::1] length, since
+    cdef public float[:, :, ::1] means, squares
 
-def haste(const int64_t[::1] slots, double frames, const int64_t[::1] since, double[::1] out):
-    """How much faster to forget: into out, [B], from 1 with a drift to 0 so many frames after it."""
-    cdef Py_ssize_t b
-    cdef double left
-    with nogil:
-        for b in range(slots.shape[0]):
-            left = 1.0 - since[slots[b]] / frames
-            out[b] = left if left > 0.0 else 0.0
+    def update(
+        self, const int64_t[::1] slots, const double[:] errors, double delta, int64_t clock, double shortest,
+        double largest, unsigned char[::1] out,
+    ):
+        """Take in errors, [B], NaN where nothing is known; whether a drift was found with each: into out, [B]."""
+        cdef Py_ssize_t b, levels = self.means.shape[1], buckets = self.means.shape[2]
+        cdef int64_t s
+        cdef double error
+        cdef int64_t[64] got
+        cdef int64_t[64] left
+        if levels > 64:
+            raise ValueError(f"{levels} sizes of buckets, more than numbers have bits")
+        with nogil:
+            for b in range(slots.shape[0]):
+                s = slots[b]
+                self.since[s] += 1
+                out[b] = False
+                error = errors[b]
+                if isnan(error):
+                    continue
+                error = largest if error > largest else -largest if error < -largest else error
+                put_in(&self.means[s, 0, 0], &self.squares[s, 0, 0], levels, buckets, self.length[s], <float>error)
+                self.length[s] += 1
+                if self.length[s] % clock != 0:
+                    continue
+                if parts_differ(
+                    &self.means[s, 0, 0], &self.squares[s, 0, 0], levels, buckets, self.length[s], shortest, delta, got, left
+                ):
+                    out[b] = True
+                    self.length[s] = self.since[s] = 0
+
+    def haste(self, const int64_t[::1] slots, double frames, double[::1] out):
+        """How much faster to forget: into out, [B], from 1 with a drift to 0 so many frames after it."""
+        cdef Py_ssize_t b
+        cdef double left
+        with nogil:
+            for b in range(slots.shape[0]):
+                left = 1.0 - self.since[slots[b]] / frames
+                out[b] = left if left > 0.0 else 0.0

@@ -5,51 +5,52 @@ from libc.math cimport fabs
 from libc.stdint cimport int64_t
 
 
-def learn(const int64_t[::1] slots, const double[:, :] values, const double[:, :] before, double[:, ::1] lowest,
-          double[:, ::1] highest, double[:, ::1] low_visits, double[:, ::1] high_visits):
-    """Take in values, [B, C], and the last ones before these; NaN where there are none."""
-    cdef Py_ssize_t b, c
-    cdef int64_t s
-    cdef double value
-    cdef bint came
-    with nogil:
-        for b in range(slots.shape[0]):
-            s = slots[b]
-            for c in range(values.shape[1]):
-                value = values[b, c]
-                came = fabs(value) <= DBL_MAX and value != before[b, c]
-                if value < lowest[s, c]:
-                    lowest[s, c] = value
-                    low_visits[s, c] = 1.0
-                elif value == lowest[s, c] and came:
-                    low_visits[s, c] += 1.0
-                if value > highest[s, c]:
-                    highest[s, c] = value
-                    high_visits[s, c] = 1.0
-                elif value == highest[s, c] and came:
-                    high_visits[s, c] += 1.0
+cdef class Ends:
+    """The arrays of `streamd.engine.ends.Ends`, and what is done to them."""
 
+    cdef public double[:, ::1] lowest, highest, low_visits, high_visits
 
-def bound(const int64_t[::1] slots, const double[:, :] last, double visits, const double[:, ::1] lowest,
-          const double[:, ::1] highest, const double[:, ::1] low_visits, const double[:, ::1] high_visits,
-          double[:, :, :, :] offsets):
-    """Bound offsets, [B, K, H, C], from the last values, [B, C], by extremes with so many visits."""
-    cdef Py_ssize_t b, k, h, c
-    cdef int64_t s
-    cdef double end
-    with nogil:
-        for b in range(slots.shape[0]):
-            s = slots[b]
-            for c in range(offsets.shape[3]):
-                if low_visits[s, c] >= visits:
-                    end = lowest[s, c] - last[b, c]
-                    for k in range(offsets.shape[1]):
-                        for h in range(offsets.shape[2]):
-                            if offsets[b, k, h, c] < end:
-                                offsets[b, k, h, c] = end
-                if high_visits[s, c] >= visits:
-                    end = highest[s, c] - last[b, c]
-                    for k in range(offsets.shape[1]):
-                        for h in range(offsets.shape[2]):
-                            if offsets[b, k, h, c] > end:
-                                offsets[b, k, h, c] = end
+    def learn(self, const int64_t[::1] slots, const double[:, :] values, const double[:, :] before):
+        """Take in values, [B, C], and the last ones before these; NaN where there are none."""
+        cdef Py_ssize_t b, c
+        cdef int64_t s
+        cdef double value
+        cdef bint came
+        with nogil:
+            for b in range(slots.shape[0]):
+                s = slots[b]
+                for c in range(values.shape[1]):
+                    value = values[b, c]
+                    came = fabs(value) <= DBL_MAX and value != before[b, c]
+                    if value < self.lowest[s, c]:
+                        self.lowest[s, c] = value
+                        self.low_visits[s, c] = 1.0
+                    elif value == self.lowest[s, c] and came:
+                        self.low_visits[s, c] += 1.0
+                    if value > self.highest[s, c]:
+                        self.highest[s, c] = value
+                        self.high_visits[s, c] = 1.0
+                    elif value == self.highest[s, c] and came:
+                        self.high_visits[s, c] += 1.0
+
+    def bound(self, const int64_t[::1] slots, const double[:, :] last, double visits, double[:, :, :, :] offsets):
+        """Bound offsets, [B, K, H, C], from the last values, [B, C], by extremes with so many visits."""
+        cdef Py_ssize_t b, k, h, c
+        cdef int64_t s
+        cdef double end
+        with nogil:
+            for b in range(slots.shape[0]):
+                s = slots[b]
+                for c in range(offsets.shape[3]):
+                    if self.low_visits[s, c] >= visits:
+                        end = self.lowest[s, c] - last[b, c]
+                        for k in range(offsets.shape[1]):
+                            for h in range(offsets.shape[2]):
+                                if offsets[b, k, h, c] < end:
+                                    offsets[b, k, h, c] = end
+                    if self.high_visits[s, c] >= visits:
+                        end = self.highest[s, c] - last[b, c]
+                        for k in range(offsets.shape[1]):
+                            for h in range(offsets.shape[2]):
+                                if offsets[b, k, h, c] > end:
+                                    offsets[b, k, h, c] = end

@@ -1,6 +1,7 @@
 """What a step of the network does beside its matrix products; see `streamd.model.network` and `streamd.engine.features`."""
 
 from libc.math cimport M_PI, cos, expf, fabsf, fmax, isnan, log2, sin, tanhf
+from libc.stdint cimport int64_t
 
 
 cdef enum:
@@ -27,49 +28,70 @@ cdef inline float sigmoid(float z) noexcept nogil:
     return <float>1.0 / (<float>1.0 + expf(-z))
 
 
-def layer(
-    const float[:, :] below, const float[:, ::1] w_below, const float[:, ::1] w_before, const float[::1] bias,
-    const float[:, :] before, const float[:, :] cell_before, float[:, :] hidden, float[:, :] cell,
-):
-    """A step of one layer of LSTM cells, stream by stream.
+cdef class Layer:
+    """Weights of one layer of LSTM cells: w_below [4 K, I], w_before [4 K, K], bias [4 K]; gates in the order i, f, g, o."""
 
-    below: [B, I] what comes in; before, cell_before: [B, K] hidden states and cells; hidden, cell: [B, K] those of now.
-    w_below: [4 K, I]; w_before: [4 K, K]; bias: [4 K]; gates in the order i, f, g, o. Rows of below and before lie as
-    one.
+    cdef const float[:, ::1] w_below, w_before
+    cdef const float[::1] bias
+
+    def __init__(self, const float[:, ::1] w_below, const float[:, ::1] w_before, const float[::1] bias):
+        self.w_below, self.w_before, self.bias = w_below, w_before, bias
+
+    cdef void step(
+        self, const float* seen, const float* known, const float* cell_before, float* hidden, float* cell
+    ) noexcept nogil:
+        """A step of one stream: from what comes in and its state, to the state of now."""
+        cdef Py_ssize_t k, row, I = self.w_below.shape[1], K = self.w_before.shape[1]
+        cdef float[4] gate
+        for k in range(K):
+            for row in range(4):
+                gate[row] = dot(&self.w_below[row * K + k, 0], seen, I) + dot(&self.w_before[row * K + k, 0], known, K) \
+                    + self.bias[row * K + k]
+            cell[k] = sigmoid(gate[1]) * cell_before[k] + sigmoid(gate[0]) * tanhf(gate[2])
+            hidden[k] = sigmoid(gate[3]) * tanhf(cell[k])
+
+
+cdef class Network:
+    """Weights as they are taken step by step, stream by stream: of each layer, and of the head.
+
+    w_head: [H C, K]; b_head: [H C]; w_skip: [H, planes, C].
     """
-    cdef Py_ssize_t b, k, row, I = below.shape[1], K = before.shape[1]
-    cdef const float* seen
-    cdef const float* known
-    cdef float[4] gate
-    with nogil:
-        for b in range(below.shape[0]):
-            seen, known = &below[b, 0], &before[b, 0]
-            for k in range(K):
-                for row in range(4):
-                    gate[row] = dot(&w_below[row * K + k, 0], seen, I) + dot(&w_before[row * K + k, 0], known, K) \
-                        + bias[row * K + k]
-                cell[b, k] = sigmoid(gate[1]) * cell_before[b, k] + sigmoid(gate[0]) * tanhf(gate[2])
-                hidden[b, k] = sigmoid(gate[3]) * tanhf(cell[b, k])
 
+    cdef list layers
+    cdef const float[:, ::1] w_head
+    cdef const float[::1] b_head
+    cdef const float[:, :, ::1] w_skip
 
-def head(
-    const float[:, :] top, const float[:, ::1] weights, const float[::1] bias, const float[:, :] x,
-    const float[:, :, :] skip, float[:, :, ::1] out,
-):
-    """Corrections into out, [B, H, C], from the top layer, [B, K], and each channel's own planes in x, [B, inputs].
+    def __init__(
+        self, list layers, const float[:, ::1] w_head, const float[::1] b_head, const float[:, :, ::1] w_skip
+    ):
+        self.layers = [Layer(*layer) for layer in layers]
+        self.w_head, self.b_head, self.w_skip = w_head, b_head, w_skip
 
-    weights: [H C, K]; bias: [H C]; skip: [H, planes, C].
-    """
-    cdef Py_ssize_t b, h, p, c, C = out.shape[2], K = top.shape[1]
-    cdef float total
-    with nogil:
-        for b in range(out.shape[0]):
-            for h in range(out.shape[1]):
-                for c in range(C):
-                    total = dot(&weights[h * C + c, 0], &top[b, 0], K) + bias[h * C + c]
-                    for p in range(skip.shape[1]):
-                        total += x[b, p * C + c] * skip[h, p, c]
-                    out[b, h, c] = total
+    def step(
+        self, const float[:, ::1] x, const float[:, :, ::1] h, const float[:, :, ::1] c,
+        float[:, :, ::1] hidden, float[:, :, ::1] cell, float[:, :, ::1] out,
+    ):
+        """One step from states h and c, [B, L, K], to hidden and cell, [B, L, K]; corrections into out, [B, H, C].
+
+        x: [B, inputs], of which the first are each channel's planes.
+        """
+        cdef Py_ssize_t b, i, p, k, at, C = out.shape[2], K = h.shape[2], top = h.shape[1] - 1
+        cdef Layer layer
+        cdef float total
+        for b in range(x.shape[0]):
+            layer = self.layers[0]
+            layer.step(&x[b, 0], &h[b, 0, 0], &c[b, 0, 0], &hidden[b, 0, 0], &cell[b, 0, 0])
+            for i in range(1, top + 1):
+                layer = self.layers[i]
+                layer.step(&hidden[b, i - 1, 0], &h[b, i, 0], &c[b, i, 0], &hidden[b, i, 0], &cell[b, i, 0])
+            for i in range(out.shape[1]):
+                for k in range(C):
+                    at = i * C + k
+                    total = dot(&self.w_head[at, 0], &hidden[b, top, 0], K) + self.b_head[at]
+                    for p in range(self.w_skip.shape[1]):
+                        total += x[b, p * C + k] * self.w_skip[i, p, k]
+                    out[b, i, k] = total
 
 
 cdef inline float bounded(double value, double limit) noexcept nogil:
@@ -117,3 +139,52 @@ def sound(const float[:, :, ::1] hidden, const float[:, :, ::1] cell, float most
         for i in range(N):
             good &= (fabsf(h[i]) <= <float>1.0) & (fabsf(c[i]) <= most)
     return good
+
+
+def within(const float[:, :, ::1] numbers, float most):
+    """Whether all of them are no further from 0 than so much; not if any is not a number."""
+    cdef Py_ssize_t i, N = numbers.shape[0] * numbers.shape[1] * numbers.shape[2]
+    cdef const float* number
+    cdef bint good = True
+    if not N:
+        return True
+    number = &numbers[0, 0, 0]
+    with nogil:
+        for i in range(N):
+            good &= fabsf(number[i]) <= most
+    return good
+
+
+cdef class Hidden:
+    """The arrays of `streamd.engine.hidden.Hidden`, and what is done to them."""
+
+    cdef public float[:, :, ::1] h, c
+    cdef public int64_t[::1] generation
+
+    def stale(self, const int64_t[::1] slots, int64_t generation):
+        """Whether the state of one of these streams was made by weights of another generation."""
+        cdef Py_ssize_t b
+        for b in range(slots.shape[0]):
+            if self.generation[slots[b]] != generation:
+                return True
+        return False
+
+    def take(self, const int64_t[::1] slots, float[:, :, ::1] h, float[:, :, ::1] c):
+        """States of streams into h and c, [B, L, K]."""
+        cdef Py_ssize_t b, i, k
+        with nogil:
+            for b in range(slots.shape[0]):
+                for i in range(h.shape[1]):
+                    for k in range(h.shape[2]):
+                        h[b, i, k] = self.h[slots[b], i, k]
+                        c[b, i, k] = self.c[slots[b], i, k]
+
+    def put(self, const int64_t[::1] slots, const float[:, :, ::1] h, const float[:, :, ::1] c):
+        """Let these be the states of streams, [B, L, K]."""
+        cdef Py_ssize_t b, i, k
+        with nogil:
+            for b in range(slots.shape[0]):
+                for i in range(h.shape[1]):
+                    for k in range(h.shape[2]):
+                        self.h[slots[b], i, k] = h[b, i, k]
+                        self.c[slots[b], i, k] = c[b, i, k]

@@ -111,85 +111,88 @@ cdef double distance(
     return 1.0 if far > 1.0 else far
 
 
-def observe(
-    const int64_t[::1] slots, const double[:] times, const double[:, :] values, const double[:] period,
-    double line, double smooth, double profile_rate, double bias_rate, double range_keep, double full,
-    double era_frames, double refractory_frames, double young_periods, double calm_frames, double day_s,
-    double furthest,
-    double[:, ::1] level, double[:, ::1] aside, double[:, ::1] bias, double[:, :, ::1] profile,
-    float[:, :, ::1] visits,
-    double[:, :, ::1] low, double[:, :, ::1] high, double[:, :, ::1] width, double[:, :, ::1] origin,
-    unsigned char[:, :, :, ::1] recent, unsigned char[:, :, :, ::1] older,
-    double[::1] era, double[::1] frames, double[::1] hardened, double[::1] quiet,
-    double[:, ::1] out,
-):
-    """How new frames are, 1.0 at the line: into out, [B, C]; and remember them.
+cdef class Novelty:
+    """The arrays of `streamd.engine.novelty.Novelty`, and what is done to them."""
 
-    times: [B] s since the epoch; values: [B, C], not finite where missing; period: [B] frames.
-    """
-    cdef Py_ssize_t b, c, v, when, C = values.shape[1], PARTS = profile.shape[1], V = recent.shape[1]
-    cdef Py_ssize_t grids = V * C * recent.shape[3]
-    cdef int64_t s
-    cdef bint alarm, ended
-    cdef double today, value, usual, rest, rate, taught, young, strength, ratio
-    cdef double[3] views
-    cdef Rules rules = Rules(range_keep, full, furthest, 8 * recent.shape[3], NULL)
-    if V != 3:
-        raise ValueError(f"{V} views of a channel, not 3")
-    rules.scratch = <unsigned char*>malloc(recent.shape[3])
-    if rules.scratch == NULL:
-        raise MemoryError("no room for the cells of a grid")
-    with nogil:
-        for b in range(slots.shape[0]):
-            s = slots[b]
-            era[s] += 1.0
-            ended = era[s] >= era_frames and era[s] >= 4.0 * period[b]
-            if ended:
-                era[s] = 0.0
-            if ended and grids > 0:
-                memcpy(&older[s, 0, 0, 0], &recent[s, 0, 0, 0], grids)
-                memset(&recent[s, 0, 0, 0], 0, grids)
-            today = fmod(times[b], day_s)
-            today = today + day_s if today < 0.0 else today
-            when = place_of(floor(today / day_s * PARTS), PARTS)
-            for c in range(C):
-                out[b, c] = 0.0
-                value = values[b, c]
-                if not fabs(value) <= DBL_MAX:
-                    continue
-                usual, rest = 0.0, 0.0
-                if visits[s, when, c] > 0.0:
-                    usual = profile[s, when, c]
-                    rest = value - usual - bias[s, c]
-                aside[s, c] = aside[s, c] + smooth * (rest - aside[s, c])
-                rate = 1.0 / (<double>visits[s, when, c] + 1.0)
-                rate = rate if rate > profile_rate else profile_rate
-                profile[s, when, c] = usual + rate * (value - bias[s, c] - usual)
-                rest = <double>visits[s, when, c] + 1.0
-                visits[s, when, c] = <float>(rest if rest < 1.0 / profile_rate else 1.0 / profile_rate)
-                if isnan(level[s, c]):
-                    level[s, c] = value
-                else:
-                    level[s, c] = level[s, c] + smooth * (value - level[s, c])
-                    bias[s, c] = bias[s, c] + bias_rate * (value - profile[s, when, c] - bias[s, c])
-                views[0], views[1], views[2] = value, aside[s, c], level[s, c]
-                for v in range(3):
-                    out[b, c] += distance(
-                        &rules, views[v], &low[s, v, c], &high[s, v, c], &width[s, v, c], &origin[s, v, c],
-                        &recent[s, v, c, 0], &older[s, v, c, 0],
-                    )
+    cdef public double[:, ::1] level, aside, bias
+    cdef public double[:, :, ::1] profile, low, high, width, origin
+    cdef public float[:, :, ::1] visits
+    cdef public unsigned char[:, :, :, ::1] recent, older
+    cdef public double[::1] era, frames, hardened, quiet
 
-            frames[s] += 1.0
-            taught = hardened[s] * exp2(-1.0 / (period[b] if period[b] > calm_frames else calm_frames))
-            # while little was seen yet, much is new: a budget of one in so many frames can't be spent on that
-            young = young_periods * period[b] / frames[s]
-            strength = 0.0 if quiet[s] > 0.0 else 1.0 / ((1.0 + taught) * sqrt(young if young > 1.0 else 1.0))
-            alarm = False
-            for c in range(C):
-                alarm = alarm or strength * out[b, c] > line
-                # of events, twice as far is not twice as strange; the line stays where it is
-                ratio = strength * out[b, c] / line
-                out[b, c] = 1.0 + 0.5 * log(ratio) if ratio > 1.0 else ratio
-            hardened[s] = taught + alarm
-            quiet[s] = refractory_frames if alarm else quiet[s] - 1.0 if quiet[s] > 1.0 else 0.0
-    free(rules.scratch)
+    def observe(
+        self, const int64_t[::1] slots, const double[:] times, const double[:, :] values, const double[:] period,
+        double line, double smooth, double profile_rate, double bias_rate, double range_keep, double full,
+        double era_frames, double refractory_frames, double young_periods, double calm_frames, double day_s,
+        double furthest, double[:, ::1] out,
+    ):
+        """How new frames are, 1.0 at the line: into out, [B, C]; and remember them.
+
+        times: [B] s since the epoch; values: [B, C], not finite where missing; period: [B] frames.
+        """
+        cdef Py_ssize_t b, c, v, when, C = values.shape[1], PARTS = self.profile.shape[1], V = self.recent.shape[1]
+        cdef Py_ssize_t grids = V * C * self.recent.shape[3]
+        cdef int64_t s
+        cdef bint alarm, ended
+        cdef double today, value, usual, rest, rate, taught, young, strength, ratio
+        cdef double[3] views
+        cdef Rules rules = Rules(range_keep, full, furthest, 8 * self.recent.shape[3], NULL)
+        if V != 3:
+            raise ValueError(f"{V} views of a channel, not 3")
+        rules.scratch = <unsigned char*>malloc(self.recent.shape[3])
+        if rules.scratch == NULL:
+            raise MemoryError("no room for the cells of a grid")
+        with nogil:
+            for b in range(slots.shape[0]):
+                s = slots[b]
+                self.era[s] += 1.0
+                ended = self.era[s] >= era_frames and self.era[s] >= 4.0 * period[b]
+                if ended:
+                    self.era[s] = 0.0
+                if ended and grids > 0:
+                    memcpy(&self.older[s, 0, 0, 0], &self.recent[s, 0, 0, 0], grids)
+                    memset(&self.recent[s, 0, 0, 0], 0, grids)
+                today = fmod(times[b], day_s)
+                today = today + day_s if today < 0.0 else today
+                when = place_of(floor(today / day_s * PARTS), PARTS)
+                for c in range(C):
+                    out[b, c] = 0.0
+                    value = values[b, c]
+                    if not fabs(value) <= DBL_MAX:
+                        continue
+                    usual, rest = 0.0, 0.0
+                    if self.visits[s, when, c] > 0.0:
+                        usual = self.profile[s, when, c]
+                        rest = value - usual - self.bias[s, c]
+                    self.aside[s, c] = self.aside[s, c] + smooth * (rest - self.aside[s, c])
+                    rate = 1.0 / (<double>self.visits[s, when, c] + 1.0)
+                    rate = rate if rate > profile_rate else profile_rate
+                    self.profile[s, when, c] = usual + rate * (value - self.bias[s, c] - usual)
+                    rest = <double>self.visits[s, when, c] + 1.0
+                    self.visits[s, when, c] = <float>(rest if rest < 1.0 / profile_rate else 1.0 / profile_rate)
+                    if isnan(self.level[s, c]):
+                        self.level[s, c] = value
+                    else:
+                        self.level[s, c] = self.level[s, c] + smooth * (value - self.level[s, c])
+                        self.bias[s, c] = self.bias[s, c] + bias_rate * (value - self.profile[s, when, c] - self.bias[s, c])
+                    views[0], views[1], views[2] = value, self.aside[s, c], self.level[s, c]
+                    for v in range(3):
+                        out[b, c] += distance(
+                            &rules, views[v], &self.low[s, v, c], &self.high[s, v, c], &self.width[s, v, c], &self.origin[s, v, c],
+                            &self.recent[s, v, c, 0], &self.older[s, v, c, 0],
+                        )
+
+                self.frames[s] += 1.0
+                taught = self.hardened[s] * exp2(-1.0 / (period[b] if period[b] > calm_frames else calm_frames))
+                # while little was seen yet, much is new: a budget of one in so many frames can't be spent on that
+                young = young_periods * period[b] / self.frames[s]
+                strength = 0.0 if self.quiet[s] > 0.0 else 1.0 / ((1.0 + taught) * sqrt(young if young > 1.0 else 1.0))
+                alarm = False
+                for c in range(C):
+                    alarm = alarm or strength * out[b, c] > line
+                    # of events, twice as far is not twice as strange; the line stays where it is
+                    ratio = strength * out[b, c] / line
+                    out[b, c] = 1.0 + 0.5 * log(ratio) if ratio > 1.0 else ratio
+                self.hardened[s] = taught + alarm
+                self.quiet[s] = refractory_frames if alarm else self.quiet[s] - 1.0 if self.quiet[s] > 1.0 else 0.0
+        free(rules.scratch)

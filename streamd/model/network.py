@@ -24,6 +24,7 @@ from streamd.records import F32
 Weights: TypeAlias = dict[str, Tensor]  # never changed in place once the network is in use
 
 FEW = 8  # streams of a batch up to which a kernel is faster than torch
+KEPT = 8  # networks that are kept as the kernel takes them
 FORGET_BIAS = 1.0  # a fresh cell remembers (Jozefowicz et al. 2015)
 
 
@@ -115,15 +116,25 @@ def step(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F
 def _step_of_few(weights: Weights, shape: Shape, x: F32, h: F32, c: F32) -> tuple[F32, F32, F32]:
     """The same for so few streams that calling torch takes longer than the arithmetic does."""
     h_new, c_new = np.empty(h.shape, np.float32), np.empty(c.shape, np.float32)
-    below = x
-    for layer in range(shape.layers):
-        w_ih, w_hh, bias = (weights[f"{name}_{layer}"].numpy() for name in ("w_ih", "w_hh", "b"))
-        kernel.layer(below, w_ih, w_hh, bias, h[:, layer], c[:, layer], h_new[:, layer], c_new[:, layer])
-        below = h_new[:, layer]
     out = np.empty((len(x), shape.horizon, shape.channels), np.float32)
-    w_head, b_head, w_skip = (weights[name].numpy() for name in ("w_head", "b_head", "w_skip"))
-    kernel.head(below, w_head, b_head, x, w_skip, out)
+    _taken(weights, shape).step(x, h, c, h_new, c_new, out)
     return out, h_new, c_new
+
+
+_last: list[tuple[Weights, kernel.Network]] = []  # of the groups of this process, the one that spoke last first
+
+
+def _taken(weights: Weights, shape: Shape) -> kernel.Network:
+    """The weights as the kernel takes them; made once, as they do not change in place."""
+    for known, taken in _last:
+        if known is weights:
+            return taken
+    arrays = to_arrays(weights)
+    layers = [(arrays[f"w_ih_{n}"], arrays[f"w_hh_{n}"], arrays[f"b_{n}"]) for n in range(shape.layers)]
+    taken = kernel.Network(layers, arrays["w_head"], arrays["b_head"], arrays["w_skip"])
+    _last.insert(0, (weights, taken))
+    del _last[KEPT:]
+    return taken
 
 
 def unroll(weights: Weights, shape: Shape, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:

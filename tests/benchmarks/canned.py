@@ -22,8 +22,7 @@ _random = np.random.default_rng(1)
 def apply(self: Engine, batch: Batch) -> Outcome:
     """In place of the engine's own."""
     slots = self.state.open(batch.streams)
-    seq = self.timing.seq[slots]
-    self.timing.advance(slots, batch.times)
+    came = self.timing.advance(slots, batch.times)
     rows, width, horizon = len(batch), len(self.channels), self.settings.horizon_steps
     ahead = (rows, horizon, width)
     mean = 20.0 + _random.random(ahead)
@@ -31,9 +30,9 @@ def apply(self: Engine, batch: Batch) -> Outcome:
     return Outcome(
         channels=self.channels,
         streams=batch.streams,
-        seq=seq,
+        seq=came.seq,
         times=batch.times,
-        interval=self.timing.interval[slots],
+        interval=came.interval,
         mean=mean,
         lower=mean - _numbers(*ahead),
         upper=mean + _numbers(*ahead),
@@ -44,7 +43,7 @@ def apply(self: Engine, batch: Batch) -> Outcome:
         experts=np.zeros((rows, len(EXPERTS), horizon, width)),
         levels=np.stack([mean, mean])[None].swapaxes(0, 2),
         drifted=np.zeros(rows, np.bool_),
-        warming=np.minimum(seq / 300.0, 1.0),
+        warming=np.minimum(came.seq / 300.0, 1.0),
     )
 
 

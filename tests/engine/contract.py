@@ -56,6 +56,7 @@ def walk(thing: Any, name: str, rows: int | None = None) -> dict[str, Any]:
         used_rows = len(thing.slots)
     elif isinstance(thing, Rows):
         inside.pop("slots")
+        check_shared(thing, inside.pop("loops"))
         used_rows = rows if rows is not None else thing.slots
     else:
         used_rows = None
@@ -70,6 +71,14 @@ def walk(thing: Any, name: str, rows: int | None = None) -> dict[str, Any]:
             count = value.slots if key == "memory" and isinstance(value, Rows) else used_rows
             found |= walk(value, f"{name}.{key}", count if isinstance(value, Rows | np.ndarray) else None)
     return found
+
+
+def check_shared(part: Rows, loops: object) -> None:
+    """What a part's kernel works on is the part's arrays, not others that were once."""
+    for name in type(part).columns.keys() & set(dir(loops)):
+        ours, theirs = getattr(part, name), np.asarray(getattr(loops, name))
+        assert ours.shape == theirs.shape, name
+        assert ours.ctypes.data == theirs.ctypes.data or not ours.size, name
 
 
 def defaults(kind: type) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from streamd.engine.rows import Rows, column
+from streamd.kernel import slots as kernel
 from streamd.records import F32, F64, I64
 
 
@@ -122,3 +123,26 @@ def test_rows_move_to_the_place_of_others_in_every_array():
     part.move(np.array([3, 2]), np.array([0, 1]))
     for name, array in part.state_dict().items():
         np.testing.assert_array_equal(array, before[name][[3, 2, 2, 3]])
+
+
+class Counted(Rows, loops=kernel.Timing):
+    seq: I64 = column(dtype=np.int64)
+    other: F64 = column("C")  # of which the kernel knows nothing
+
+
+def test_the_kernel_always_works_on_the_arrays_that_the_part_has():
+    part, sizes = Counted({"C": 2}, 2), {"C": 3}
+    far = np.arange(8)[::-2]  # not in one piece
+    changes = (
+        lambda: part.grow(4),
+        lambda: part.widen(sizes),
+        lambda: part.clear(np.array([1])),
+        lambda: part.load_state_dict({"seq": far, "other": np.zeros((4, 3))}),
+        lambda: setattr(part, "seq", np.arange(4)),
+    )
+    for change in changes:
+        change()
+        part.seq[1] += 5
+        assert np.asarray(part.loops.seq).tolist() == part.seq.tolist()
+    assert far.tolist() == [7, 5, 3, 1]
+    assert Counted(sizes, 1).loops is not part.loops

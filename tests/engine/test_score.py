@@ -44,7 +44,7 @@ class Stream:
             silence=np.zeros((1, len(values))) if silence is None else np.asarray([silence], float),
         )
         judged = self.judge.look(look, self.rules)
-        self.judge.learn(one, judged.terms, judged.score >= 1.0, judged.period)
+        self.judge.learn(one, judged.terms, judged.score >= 1.0, judged.period, self.judge.warming(one))
         self.past = [*self.past[-self.horizon :], values]
         self.n += 1
         return judged

@@ -37,7 +37,7 @@ def walk(times):
     timing = Timing({}, slots=1)
     steps, intervals = [], []
     for time in times:
-        steps.append(float(timing.advance(ONE, np.array([time]))[0]))
+        steps.append(float(timing.advance(ONE, np.array([time])).steps[0]))
         intervals.append(float(timing.interval[0]))
     return timing, steps, intervals
 

@@ -118,6 +118,16 @@ def test_seq_has_no_gap_over_resets_and_old_readings_stay_old():
     assert seqs == list(range(30))
 
 
+def test_what_goes_on_from_a_state_leaves_the_engine_alone_that_it_was_taken_from():
+    engine, other = small_engine(WITHOUT_TRAINING), small_engine(WITHOUT_TRAINING)
+    one_stream(engine, noise(60))
+    kept = bits(engine.state_dict()[0])
+    other.load_state_dict(*engine.state_dict())
+    one_stream(other, noise(60, seed=2), 60)
+    assert bits(engine.state_dict()[0]) == kept
+    assert other.pool.weight.any()
+
+
 @pytest.mark.parametrize("command", [Reset("s"), Reset()])
 def test_a_reset_stream_is_as_new_but_for_what_the_group_has_learnt(command):
     engine, fresh = small_engine(WITHOUT_TRAINING), small_engine(WITHOUT_TRAINING)

@@ -116,17 +116,6 @@ def test_lines_and_tails_are_those_of_the_plain_formula(seed):
         np.testing.assert_allclose(getattr(common, name), shared[name], rtol=1e-9, err_msg=name)
 
 
-def test_what_a_group_has_in_common_is_never_changed_in_place():
-    tails, common = Tails(SIZES, slots=6), Common(SIZES, slots=1)
-    for n, size, warming in sizes(1, count=200):
-        before = common.state_dict()
-        kept = {name: array.tobytes() for name, array in before.items()}
-        tails.learn(SLOTS, n, size, np.full((3, 2), 2.0), warming, common)
-        common.follow(size.repeat(2, axis=1))
-        assert {name: array.tobytes() for name, array in before.items()} == kept
-    assert common.blocks.any()
-
-
 def test_a_stream_gets_the_same_bits_alone_and_among_others():
     together, alone = Tails(SIZES, slots=6), Tails(SIZES, slots=6)
     line, group = np.full((3, 2), 2.0), Common(SIZES, slots=1)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine.incidents import ACCEPTED, CALM, CALMED, NONE, Incidents
-from streamd.kernel import incidents as kernel
 
 SLOTS = np.array([4, 0, 2])
 
 
 def follow(ours, slots, times, score):
-    return kernel.follow(slots, times, score, CALM, NONE, ACCEPTED, ours.restless_since, ours.how, ours.open)
+    return ours.loops.follow(slots, times, score, CALM, NONE, ACCEPTED, 10 * slots)
 
 
 def frames(seed, count=300):
@@ -27,7 +26,10 @@ def test_who_is_calm_is_what_the_plain_formula_says():
         ours.how[SLOTS] = how
         ours.open[SLOTS] = how == CALMED
         since = np.where(np.isnan(ours.restless_since[SLOTS]), times, ours.restless_since[SLOTS])
+        seen = ours.seen.copy()
         busy = follow(ours, SLOTS, times, score)
+        np.testing.assert_array_equal(ours.seen[SLOTS], seen[SLOTS] if busy else times)
+        assert busy or (ours.newest[SLOTS] == 10 * SLOTS).all()
         np.testing.assert_array_equal(ours.restless_since[SLOTS], np.where(score >= CALM, since, np.nan))
         np.testing.assert_array_equal(ours.how[SLOTS], np.where((how == ACCEPTED) & (score < CALM), NONE, how))
         assert busy == bool((ours.open[SLOTS] | (score >= 1.0)).any())

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from streamd.engine.features import LIMIT, TURNS_S, observe
+from streamd.engine.hidden import Hidden
 from streamd.kernel import network
 
 
@@ -13,31 +14,35 @@ def sigmoid(z):
     return 1.0 / (1.0 + np.exp(-z))
 
 
-def test_a_layer_is_that_of_the_plain_formula():
-    random, K, inputs = np.random.default_rng(0), 7, 21
-    below, w_below, w_before, bias, before, cell = (
-        random.normal(size=size).astype(np.float32)
-        for size in ((3, inputs), (4 * K, inputs), (4 * K, K), (4 * K,), (3, 2, K), (3, 2, K))
-    )
-    gates = below.astype(np.float64) @ w_below.T + before[:, 1] @ w_before.T + bias
-    i, f, g, o = np.split(gates, 4, axis=1)
-    plain = sigmoid(f) * cell[:, 1] + sigmoid(i) * np.tanh(g)
-    hidden, new = np.zeros((2, 3, 2, K), np.float32)
-    network.layer(below, w_below, w_before, bias, before[:, 1], cell[:, 1], hidden[:, 0], new[:, 0])
-    np.testing.assert_allclose(new[:, 0], plain, atol=1e-5)
-    np.testing.assert_allclose(hidden[:, 0], sigmoid(o) * np.tanh(plain), atol=1e-5)
-    assert not hidden[:, 1].any()
+def some(random, *sizes):
+    return tuple(random.normal(size=size).astype(np.float32) for size in sizes)
 
 
-def test_the_head_adds_what_each_channels_own_planes_say():
-    random = np.random.default_rng(1)
-    x, top, weights, skip, bias = (
-        random.normal(size=size).astype(np.float32) for size in ((2, 17), (2, 9), (12, 9), (4, 5, 3), (12,))
-    )
-    out = np.empty((2, 4, 3), np.float32)
-    network.head(top, weights, bias, x, skip, out)
-    plain = (top @ weights.T + bias).reshape(2, 4, 3) + np.einsum("bpc,hpc->bhc", x[:, :15].reshape(2, 5, 3), skip)
-    np.testing.assert_allclose(out, plain, rtol=1e-4, atol=1e-5)
+def test_a_step_is_that_of_the_plain_formula():
+    random, B, K, H, C, planes = np.random.default_rng(0), 3, 7, 4, 3, 5
+    inputs = planes * C + 6
+    layers = [some(random, (4 * K, width), (4 * K, K), (4 * K,)) for width in (inputs, K)]
+    w_head, b_head, w_skip = some(random, (H * C, K), (H * C,), (H, planes, C))
+    x, h, c = some(random, (B, inputs), (B, 2, K), (B, 2, K))
+    hidden, cell, out = (np.empty(size, np.float32) for size in (h.shape, c.shape, (B, H, C)))
+    network.Network(layers, w_head, b_head, w_skip).step(x, h, c, hidden, cell, out)
+    below = x.astype(np.float64)
+    for n, (w_below, w_before, bias) in enumerate(layers):
+        i, f, g, o = np.split(below @ w_below.T + h[:, n] @ w_before.T + bias, 4, axis=1)
+        plain = sigmoid(f) * c[:, n] + sigmoid(i) * np.tanh(g)
+        below = sigmoid(o) * np.tanh(plain)
+        np.testing.assert_allclose(cell[:, n], plain, atol=1e-5)
+        np.testing.assert_allclose(hidden[:, n], below, atol=1e-5)
+    skipped = np.einsum("bpc,hpc->bhc", x[:, : planes * C].reshape(B, planes, C), w_skip)
+    np.testing.assert_allclose(out, (below @ w_head.T + b_head).reshape(B, H, C) + skipped, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("value", "is_within"), [(-8.0, True), (8.5, False), (-np.inf, False), (np.nan, False)])
+def test_numbers_are_within_a_limit_if_each_is(value, is_within):
+    numbers = np.zeros((2, 3, 4), np.float32)
+    numbers[1, 2, 3] = value
+    assert network.within(numbers, 8.0) == is_within
+    assert network.within(numbers[:0], 8.0)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
@@ -62,3 +67,21 @@ def test_a_state_is_sound_if_every_number_of_it_is_within_bounds(where, value):
     if where:
         states[where][1, 1, 2] = value
     assert network.sound(states["h"], states["c"], 100.0) == (where is None)
+
+
+def test_states_are_put_where_they_are_taken_from_and_no_other_stream_is_touched():
+    ours, slots, random = Hidden({"L": 2, "K": 3}, slots=5), np.array([3, 0]), np.random.default_rng(3)
+    h, c = some(random, (2, 2, 3), (2, 2, 3))
+    ours.put(slots, h, c)
+    np.testing.assert_array_equal(ours.h[slots], h)
+    np.testing.assert_array_equal(ours.c[slots], c)
+    np.testing.assert_array_equal(ours.take(slots), (h, c))
+    assert not ours.h[[1, 2, 4]].any()
+    assert not ours.c[[1, 2, 4]].any()
+
+
+def test_a_state_is_stale_if_other_weights_made_it():
+    ours = Hidden({"L": 1, "K": 1}, slots=5)
+    ours.generation[3] = 7
+    assert ours.loops.stale(np.array([0, 3]), 0)
+    assert not ours.loops.stale(np.array([3]), 7)

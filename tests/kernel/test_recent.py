@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from streamd.engine import horizons
-from streamd.engine.features import CLOCK, PLANES
+from streamd.engine.features import CLOCK, LIMIT, PLANES
 from streamd.engine.recent import Recent
 
 H, W, R, S, C, L, K = 4, 6, 8, 4, 3, 2, 3
@@ -17,7 +17,7 @@ def frames(seed, count=30):
     """What is put in, of frames each with its own number: base, inputs, residual and trust, states h and c."""
     random = np.random.default_rng(seed)
     for k in range(count):
-        base, residual = random.normal(size=(3, C)), random.normal(size=(3, H, C))
+        base, residual = random.normal(size=(3, C)), 5.0 * random.normal(size=(3, H, C))
         for array in (base, residual):
             array[random.random(array.shape) < 0.1] = np.nan
         inputs = random.normal(size=(3, len(PLANES) * C + CLOCK)).astype(np.float32)
@@ -41,7 +41,8 @@ def test_frames_lie_where_plain_indexing_puts_them():
         put(ours, SLOTS, n, frame, states)
         base, inputs, residual, trust = frame
         at = SLOTS, n % R
-        plain["base"][at], plain["residual"][at], plain["trust"][at] = base, residual, trust
+        plain["base"][at], plain["trust"][at] = base, trust
+        plain["residual"][at] = np.clip(residual, -LIMIT, LIMIT)
         for place, name in enumerate(PLANES):
             plain[name][at] = inputs[:, place * C : (place + 1) * C]
         plain["clock"][at] = inputs[:, -CLOCK:]
@@ -64,3 +65,9 @@ def test_a_stream_lies_there_alone_as_among_others():
             assert alone.changes(SLOTS[one], n[one] + 1, frame[0][one]).tobytes() == changes.tobytes()
     for name, array in together.state_dict().items():
         assert array.tobytes() == alone.state_dict()[name].tobytes()
+
+
+def test_a_window_is_complete_with_a_stride_once_the_ring_has_filled():
+    ours = Recent(SIZES, slots=1)
+    for n in range(40):
+        assert ours.fills(np.array([3, n])) == ((n + 1) % ours.stride == 0 and n + 1 >= R)

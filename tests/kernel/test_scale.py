@@ -70,6 +70,8 @@ def test_what_is_learnt_is_that_of_the_plain_formula(seed):
         np.testing.assert_array_equal(usual.steps, ours.step_spread(SLOTS))
         np.testing.assert_array_equal(usual.level, ours.mean[SLOTS])
         np.testing.assert_array_equal(usual.last, ours.last[SLOTS])
+        np.testing.assert_array_equal(usual.lowest, usual.level - scale.AFAR * usual.spread)
+        np.testing.assert_array_equal(usual.highest, usual.level + scale.AFAR * usual.spread)
     for name, array in ours.state_dict().items():
         np.testing.assert_allclose(array[SLOTS], plain[name], rtol=1e-9, atol=1e-12, err_msg=name)
 
@@ -103,3 +105,31 @@ def test_what_is_no_number_teaches_nothing():
         ours.learn(SLOTS, np.full((3, 3), unknown), np.full((3, 5, 3), unknown), np.ones(3), np.zeros(3))
     for name, array in ours.state_dict().items():
         np.testing.assert_array_equal(array, before[name])
+
+
+def test_what_enters_is_what_was_sent_as_far_as_it_is_a_number_beside_the_last_values():
+    ours, most = Scale(SIZES, slots=6), 1e3
+    for _, values, *_ in frames(7):
+        ours.last[:] = np.random.default_rng(0).normal(size=(6, 3))
+        entered, before = ours.enter(SLOTS, values, most)
+        np.testing.assert_array_equal(entered, np.where(np.abs(values) <= most, values, np.nan))
+        np.testing.assert_array_equal(before, ours.last[SLOTS])
+
+
+def test_what_is_usual_is_known_from_so_many_frames_on():
+    ours, usual = Scale(SIZES, slots=6), np.random.default_rng(0).random((3, 5, 3))
+    ours.steps[:] = np.random.default_rng(1).integers(0, 10, (6, 5, 3))
+    np.testing.assert_array_equal(ours.known(SLOTS, usual, 5.0), np.where(ours.steps[SLOTS] >= 5.0, usual, np.nan))
+
+
+def test_values_stand_still_unless_one_has_moved_by_many_usual_steps():
+    random, found = np.random.default_rng(2), set()
+    for _ in range(50):
+        values, before = random.normal(scale=2.0, size=(2, 3, 3))
+        values[random.random(values.shape) < 0.2] = np.nan
+        usual = random.random((3, 5, 3))
+        still = scale.steady(values, before, usual)
+        moved = np.abs(values - before) > scale.STEADY * usual[:, 0]
+        np.testing.assert_array_equal(still, ~moved.any(axis=1))
+        found |= set(still.tolist())
+    assert found == {True, False}

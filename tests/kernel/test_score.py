@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-
 import numpy as np
 import pytest
 
@@ -19,6 +17,7 @@ from streamd.engine.score import (
     UNSURE,
     WARM_FRAMES,
     Judge,
+    Judgement,
     Look,
     vectors,
 )
@@ -38,12 +37,20 @@ def some(random, shape, *, missing=0.1):
     return numbers
 
 
+def score(**arrays):
+    """The kernel's part with these of its arrays."""
+    part = kernel.Score()
+    for name, array in arrays.items():
+        setattr(part, name, array)
+    return part
+
+
 def test_the_warm_up_is_that_of_the_channel_that_has_most_frames():
     seen = np.random.default_rng(0).uniform(0.0, 1.2 * WARM_FRAMES, (6, C))
     progress = np.empty(B)
-    kernel.warming(SLOTS, seen, WARM_FRAMES, progress)
+    score(seen=seen).warming(SLOTS, WARM_FRAMES, progress)
     np.testing.assert_allclose(progress, np.minimum(seen[SLOTS].max(axis=1) / WARM_FRAMES, 1.0), rtol=1e-15)
-    kernel.warming(SLOTS, np.zeros((6, 0)), WARM_FRAMES, progress)
+    score(seen=np.zeros((6, 0))).warming(SLOTS, WARM_FRAMES, progress)
     assert progress.tolist() == [0.0] * B
 
 
@@ -76,7 +83,7 @@ def test_parts_are_those_of_the_plain_formula(seed):
     line, factor = random.uniform(1.0, 3.0, (B, J)), random.uniform(0.8, 2.0, (B, T))
     seen = random.uniform(0.0, 2.0 * WARM_FRAMES, (6, C))
     ours = np.empty((B, T, C))
-    kernel.parts(SLOTS, novelty, size, blame, silence, line, factor, seen, WARM_FRAMES, UNSURE, ours)
+    score(seen=seen).parts(SLOTS, novelty, size, blame, silence, line, factor, WARM_FRAMES, UNSURE, ours)
     share = blame / np.maximum(blame.max(axis=2, initial=0.0, keepdims=True), 1e-300)
     each = (size / line)[:, :, None] * share
     plain = np.stack([novelty, each[:, 0], each[:, 1:].max(axis=1), silence], axis=1) / factor[:, :, None]
@@ -89,7 +96,8 @@ def judged(parts, felt, values, silence, outside, warming, seen, size, line, fra
     found = (*(np.empty(shape) for shape in ((B, T), (B, C), B, B)), np.empty((B, J), bool))
     found = (*found, np.empty((B, J)), np.empty((B, J, C)))
     bounds = (OUTSIDE, GATE, GATE_SHARE, DISTRUST)
-    kernel.judge(SLOTS, values, silence, outside, warming, seen, size, line, parts, *bounds, felt, frames, *found)
+    known = (SLOTS, values, silence, outside, warming, seen, size, line, parts)
+    score(seen=frames).judge(*known, *bounds, felt, *found)
     return found
 
 
@@ -108,11 +116,11 @@ def test_judgements_are_those_of_the_plain_formula(seed, missing):
 
     np.testing.assert_array_equal(felt[:, 0], np.where(outside, np.fmax(first, OUTSIDE), first))
     channel_score = felt.max(axis=1)
-    score = channel_score.max(axis=1, initial=0.0)
-    doubtful = (score >= 1.0) | ((parts.max(axis=(1, 2), initial=0.0) >= 1.0) & ~warming)
+    most = channel_score.max(axis=1, initial=0.0)
+    doubtful = (most >= 1.0) | ((parts.max(axis=(1, 2), initial=0.0) >= 1.0) & ~warming)
     hushed = silence >= 1.0
     strange = (size >= np.maximum(GATE, GATE_SHARE * line)) & ~warming[:, None]
-    plain = (felt.max(axis=2, initial=0.0), channel_score, score, np.where(doubtful, DISTRUST, 1.0), strange)
+    plain = (felt.max(axis=2, initial=0.0), channel_score, most, np.where(doubtful, DISTRUST, 1.0), strange)
     plain = (*plain, np.where(hushed.any(axis=1)[:, None], 0.0, size), np.where(hushed[:, None], np.nan, seen))
     for one, other in zip(ours, plain, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -154,7 +162,7 @@ def test_where_a_stream_is_while_it_deviates_is_what_the_plain_formula_says():
     for frame in range(500):
         strange = np.where(random.random((B, J)) < 0.05, ~strange, strange)
         times, seen = np.full(B, 10.0 * frame), some(random, (B, J, C))
-        count = kernel.settle(SLOTS, times, seen, strange, mean, 200.0, *ours.values(), accepted)
+        count = score(**ours).settle(SLOTS, times, seen, strange, mean, 200.0, accepted)
         expected = settled(plain, times, seen, strange[:, 0], mean[SLOTS], 200.0)
         assert accepted.tolist() == expected.tolist()
         assert count == expected.sum()
@@ -169,7 +177,7 @@ def test_where_a_stream_is_while_it_deviates_is_what_the_plain_formula_says():
 def test_an_onset_is_told_where_the_term_is_over_the_line():
     terms = np.array([[0.0, 1.0], [2.0, 0.9], [0.0, np.nan]])
     onset = np.empty(B)
-    kernel.onset(SLOTS, terms, 1, np.arange(6.0) + 100.0, onset)
+    score(since=np.arange(6.0) + 100.0).onset(SLOTS, terms, 1, onset)
     assert onset.tolist()[0] == 104.0
     assert np.isnan(onset[1:]).all()
 
@@ -204,9 +212,10 @@ def test_a_stream_gets_the_same_bits_alone_and_among_others(declared):
         for row in (2, 0, 1):
             one = slice(row, row + 1)
             alone.common = Common({"J": J}, slots=1)  # what streams have in common depends on how they come together
-            single = alone.look(Look(**{field.name: getattr(look, field.name)[one] for field in fields(Look)}), rules)
-            for field in fields(single):
-                assert getattr(single, field.name).tobytes() == getattr(all_of_them, field.name)[one].tobytes()
+            single = alone.look(Look(**{name: getattr(look, name)[one] for name in Look.__struct_fields__}), rules)
+            assert single.over == (single.score >= 1.0).sum()
+            for name in set(Judgement.__struct_fields__) - {"over"}:
+                assert getattr(single, name).tobytes() == getattr(all_of_them, name)[one].tobytes()
         together.common = Common({"J": J}, slots=1)
     assert over > 10
     for name, part in together.parts().items():

@@ -146,13 +146,14 @@ def test_what_began_and_what_lasts_are_those_of_the_plain_formula():
     ours, interval, accept_s = Silence({"C": C}, slots=6), np.array([60.0, np.nan, 10.0]), 300.0
     found = 0
     for n, (values, gap) in enumerate(frames(5)):
-        strange = ours.parts(SLOTS, values, gap) >= 1.0
+        parts = ours.parts(SLOTS, values, gap)
+        strange = parts >= 1.0
         ours.learn(SLOTS, values, gap, np.ones(len(SLOTS)))
         times = np.full(len(SLOTS), 10.0 * n)
         run = ours.run[SLOTS]
         longest = np.where(strange, run.max(axis=1), 0.0).max(axis=1)
         began = np.where(longest > 0.0, times - (longest - 1.0) * interval, np.nan)
-        np.testing.assert_array_equal(ours.onset(SLOTS, strange, times, interval), began)
+        np.testing.assert_array_equal(ours.onset(SLOTS, parts, times, interval), began)
         names = "count", "mean", "square", "longest", "odd"
         line = Lengths(*(getattr(ours, name)[SLOTS] for name in names)).line(1.0)
         lasts = ((run - line) * interval[:, None, None] >= accept_s) & ~ours.accepted[SLOTS]

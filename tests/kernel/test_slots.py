@@ -18,7 +18,13 @@ def test_steps_and_intervals_are_those_of_the_plain_formula():
         plain = np.where(known, elapsed / usual, 1.0)
         usual = usual * np.exp2(STEP_RATE * np.clip(np.log2(np.maximum(plain, 1e-9)), -1.0, 1.0))
         last = times
-        np.testing.assert_allclose(timing.advance(SLOTS, times), plain)
+        numbers = timing.seq[SLOTS], timing.age[SLOTS], timing.number[SLOTS]
+        came = timing.advance(SLOTS, times)
+        np.testing.assert_allclose(came.steps, plain)
+        np.testing.assert_array_equal([came.seq, came.age, came.number], numbers)
+        np.testing.assert_array_equal(came.gap, elapsed)
+        np.testing.assert_array_equal(came.interval, timing.interval[SLOTS])
+        assert came.first == (n == 0)
         np.testing.assert_allclose(timing.interval[SLOTS], usual)
         assert timing.seq[SLOTS].tolist() == timing.age[SLOTS].tolist() == [n + 1] * 2
         times = times + np.exp(2.0 * random.normal(size=2))
