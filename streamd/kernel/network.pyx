@@ -69,12 +69,12 @@ cdef class Network:
         self.w_head, self.b_head, self.w_skip = w_head, b_head, w_skip
 
     def step(
-        self, const float[:, ::1] x, const float[:, :, ::1] h, const float[:, :, ::1] c,
+        self, const float[:, :] x, const float[:, :, ::1] h, const float[:, :, ::1] c,
         float[:, :, ::1] hidden, float[:, :, ::1] cell, float[:, :, ::1] out,
     ):
         """One step from states h and c, [B, L, K], to hidden and cell, [B, L, K]; corrections into out, [B, H, C].
 
-        x: [B, inputs], of which the first are each channel's planes.
+        x: [B, inputs], of which the first are each channel's planes; each row lies in one piece.
         """
         cdef Py_ssize_t b, i, p, k, at, C = out.shape[2], K = h.shape[2], top = h.shape[1] - 1
         cdef Layer layer
