@@ -103,7 +103,7 @@ def check(
     if config_file is None:
         _fail("check: expected a FILE, or --schema", USAGE)
     settings = _load(config_file)
-    from streamd import budget, effective
+    from streamd import effective, profiles
     from streamd.edge import dial
     from streamd.intake import Intake
 
@@ -120,7 +120,7 @@ def check(
         typer.echo(msgspec.json.format(msgspec.json.encode(told)))
     else:
         typer.echo(f"# {config_file}: good; reads {', '.join(filters)} into {', '.join(settings.groups())}")
-        for name, words in budget.told(settings).items():
+        for name, words in profiles.told(settings).items():
             typer.echo(f"# profile of {name}: {words}")
         typer.echo(effective.toml(values))
 

@@ -19,7 +19,6 @@ from typing import NamedTuple
 import msgspec
 
 from streamd import archivist, metrics
-from streamd.budget import Kept, full_bytes, is_compact
 from streamd.config import Config, ConfigError, Group
 from streamd.edge.disk import Disk
 from streamd.edge.recall import Mark
@@ -29,6 +28,7 @@ from streamd.engine.migrate import migrate
 from streamd.engine.mix import EXPERTS
 from streamd.engine.score import TERMS
 from streamd.model.training import Candidate, Job
+from streamd.profiles import Kept, full_bytes, is_compact
 from streamd.records import Batch, Marks, named
 from streamd.residency import Residency
 from streamd.store import checkpoint, codec, folders

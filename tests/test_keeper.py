@@ -73,7 +73,7 @@ class Link:
         self.published.append(message.payload)
 
     async def room(self, limit_s: float) -> None:
-        await asyncio.sleep(limit_s)
+        await asyncio.sleep(limit_s)  # it is never there in time
 
     @property
     def fenced(self) -> bool:
@@ -626,5 +626,15 @@ def test_a_question_is_asked_by_a_fence_one_at_a_time() -> None:
         assert answers == []
         bench.link.answer()
         assert answers == [1]
+
+    live(body)
+
+
+def test_there_is_room_when_the_link_has_some() -> None:
+    async def body() -> None:
+        bench = Bench()
+        begun = now()
+        await bench.keeper.room(3.0)
+        assert now() - begun >= 3.0
 
     live(body)

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from streamd.budget import Kept, full_bytes, is_compact, told
 from streamd.config import Config, Group, Source
 from streamd.config import State as StateSettings
 from streamd.engine import layout
+from streamd.profiles import Kept, full_bytes, is_compact, told
 from streamd.recovery import profiles
 from tests.engine.runs import SETTINGS, Plant
 from tests.state_folder import StateFolder
