@@ -122,7 +122,7 @@ class Experts:
         self.ends.learn(slots, frames.values, frames.before)
         tame, here = np.empty((2, *frames.values.shape))
         kernel.tame(frames.values, frames.lowest, frames.highest, tame, here)
-        season = self.seasons.learn(slots, n, frames.steps, frames.times, frames.interval, tame, trust)
+        season = self.seasons.learn(slots, n, frames.number, frames.steps, frames.times, frames.interval, tame, trust)
         left = errors[:, SEASONAL]
         self.reach.learn(slots, left, frames.lowest, frames.highest)
         self.backlog.add(slots, n, left, self.lags.trusted(slots, n), frames.usual, frames.haste)

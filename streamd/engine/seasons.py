@@ -46,10 +46,13 @@ class Seasons(Rows, loops=kernel.Seasons):
     phase: F64 = column("C")  # in the period, 0..1, of the last frame
     rest: F32 = column("N", "C", dtype=np.float32)  # ring of what day and week leave unexplained
 
-    def learn(self, slots: I64, n: I64, steps: F64, times: F64, interval: F64, values: F64, trust: F64) -> F64:
+    def learn(
+        self, slots: I64, n: I64, turn: I64, steps: F64, times: F64, interval: F64, values: F64, trust: F64
+    ) -> F64:
         """Take in frames n; gives what the profiles said of them [B, C] before anything of them was learned.
 
         Args:
+            turn: [B] whatever tells streams apart, so that not all of them look for a period at once.
             steps: [B] since the last frame, in usual steps; a gap counts in whole frames.
             times: [B] s since the epoch.
             interval: [B] s, usual step.
@@ -61,6 +64,7 @@ class Seasons(Rows, loops=kernel.Seasons):
         due = self.loops.learn(
             slots,
             n,
+            turn,
             steps,
             times,
             interval,
@@ -77,7 +81,7 @@ class Seasons(Rows, loops=kernel.Seasons):
             season,
         )
         if due:
-            self._look(slots, n, interval)
+            self._look(slots, n, turn, interval)
         return season
 
     def ahead(self, slots: I64, times: F64, interval: F64, horizon: int) -> F64:
@@ -87,10 +91,10 @@ class Seasons(Rows, loops=kernel.Seasons):
         self.loops.ahead(slots, times, interval, *clocks, season)
         return season
 
-    def _look(self, slots: I64, n: I64, interval: F64) -> None:
+    def _look(self, slots: I64, n: I64, turn: I64, interval: F64) -> None:
         """Search for a period where it is due."""
         age = n + 1
-        due = np.flatnonzero((age >= periods.FEWEST) & (age % np.where(age < YOUNG_FRAMES, *LOOK) == 0))
+        due = np.flatnonzero((age >= periods.FEWEST) & ((age + turn) % np.where(age < YOUNG_FRAMES, *LOOK) == 0))
         for row in due.tolist():
             slot, count = slots[row], min(int(age[row]), self.sizes["N"])
             order = (age[row] - count + np.arange(count)) % self.sizes["N"]

@@ -5,6 +5,7 @@ class Seasons:
         self,
         slots: I64,
         n: I64,
+        turns: I64,
         steps: F64,
         times: F64,
         interval: F64,

@@ -63,9 +63,9 @@ cdef class Seasons:
     cdef public double[:, :, :, ::1] recent
 
     def learn(
-        self, const int64_t[::1] slots, const int64_t[::1] n, const double[::1] steps, const double[:] times,
-        const double[::1] interval, const double[:, :] values, const double[::1] trust, const int64_t[::1] counted,
-        double day_s, double week_s, double fewest_frames, double level_frames, double match_frames, double part,
+        self, const int64_t[::1] slots, const int64_t[::1] n, const int64_t[::1] turns, const double[::1] steps,
+        const double[:] times, const double[::1] interval, const double[:, :] values, const double[::1] trust,
+        const int64_t[::1] counted, double day_s, double week_s, double fewest_frames, double level_frames, double match_frames, double part,
         double doubt, double learnt, double limit, double longest_gap, int64_t look_from, int64_t look_young,
         int64_t look_later, int64_t young_frames, double[:, ::1] season,
     ):
@@ -91,7 +91,7 @@ cdef class Seasons:
                 s = slots[b]
                 age = n[b] + 1
                 row, past = n[b] % span, (n[b] + span - 1) % span
-                due += age >= look_from and age % (look_young if age < young_frames else look_later) == 0
+                due += age >= look_from and (age + turns[b]) % (look_young if age < young_frames else look_later) == 0
                 gap = rint(steps[b])
                 gap = 1.0 if not gap > 1 else gap if gap < longest_gap else longest_gap
                 for p in range(FOUND):

@@ -31,7 +31,8 @@ class Run:
         steps = np.where(np.isfinite(self.times), (times - self.times) / interval, 1.0)
         values = np.asarray(values, float).reshape(len(self.slots), -1)
         weight = np.full(len(self.slots), trust)
-        self.expected.append(self.seasons.learn(self.slots, self.n, steps, times, interval, values, weight))
+        turn = np.zeros_like(self.n)
+        self.expected.append(self.seasons.learn(self.slots, self.n, turn, steps, times, interval, values, weight))
         self.n += 1
         self.times = times
 

@@ -13,6 +13,7 @@ from streamd.engine.seasons import FOUND, KNOTS, Seasons
 C, HORIZON = 3, 5
 SLOTS = np.array([4, 0, 2])
 INTERVALS = np.array([3600.0, 60.0, DAY_S / 3])  # the last one is too slow for a day
+TURNS = np.array([0, 30, 500])
 OFFSETS = np.cumsum(KNOTS) - KNOTS
 CLOCKS_S = np.array([DAY_S, WEEK_S])
 CHANNELS = np.arange(C)
@@ -35,7 +36,7 @@ def frames(seed, count=60):
         times = times + steps * INTERVALS
         values = random.standard_t(1.5, size=(3, C)) + 3.0 * np.sin(k / 2.0)
         values[random.random(values.shape) < 0.1] = np.nan
-        yield SLOTS, k + np.array([0, 7, 2 * periods.SPAN - 20]), steps, times, INTERVALS, values, random.random(3)
+        yield SLOTS, k + np.array([0, 7, 2 * periods.SPAN - 20]), TURNS, steps, times, INTERVALS, values, random.random(3)
 
 
 def plain_belief(state, interval):
@@ -53,7 +54,7 @@ def plain_places(turn, knots, offset):
     return low + offset, (low + 1) % knots + offset, place - np.floor(place)
 
 
-def plainly_learnt(state, n, steps, times, interval, values, trust):
+def plainly_learnt(state, n, _, steps, times, interval, values, trust):
     """Streams one after the other, and channels: the season [B, C] as of before."""
     phase = (state["phase"] + np.maximum(np.rint(steps), 1.0)[:, None] / state["period"]) % 1.0
     state["phase"] = np.where(np.isfinite(state["period"]), phase, 0.0)
@@ -111,8 +112,8 @@ def test_what_is_learnt_and_foretold_is_that_of_the_plain_formula(seed):
     plain = {name: array[SLOTS].astype(np.float64) for name, array in ours.state_dict().items()}
     for _, *rest in frames(seed):
         np.testing.assert_allclose(ours.learn(SLOTS, *rest), plainly_learnt(plain, *rest), rtol=1e-5, atol=1e-5)
-        ahead = ours.ahead(SLOTS, rest[2], INTERVALS, HORIZON)
-        np.testing.assert_allclose(ahead, plainly_ahead(plain, rest[2], INTERVALS), rtol=1e-5, atol=1e-5)
+        ahead = ours.ahead(SLOTS, rest[3], INTERVALS, HORIZON)
+        np.testing.assert_allclose(ahead, plainly_ahead(plain, rest[3], INTERVALS), rtol=1e-5, atol=1e-5)
         foretold = max(foretold, np.abs(ahead).max())
     for name, array in ours.state_dict().items():
         np.testing.assert_allclose(array[SLOTS], plain[name], rtol=1e-5, atol=1e-5, err_msg=name)
@@ -123,11 +124,11 @@ def test_a_stream_gets_the_same_bits_alone_and_among_others():
     together, alone = fresh(5), fresh(5)
     for slots, *rest in frames(5):
         season = together.learn(slots, *rest)
-        ahead = together.ahead(slots, rest[2], INTERVALS, HORIZON)
+        ahead = together.ahead(slots, rest[3], INTERVALS, HORIZON)
         for row in (2, 0, 1):
             one = slice(row, row + 1)
             assert alone.learn(slots[one], *(part[one] for part in rest)).tobytes() == season[one].tobytes()
-            own = alone.ahead(slots[one], rest[2][one], INTERVALS[one], HORIZON)
+            own = alone.ahead(slots[one], rest[3][one], INTERVALS[one], HORIZON)
             assert own.tobytes() == ahead[one].tobytes()
     for name, array in together.state_dict().items():
         assert array.tobytes() == alone.state_dict()[name].tobytes()
@@ -143,10 +144,10 @@ def test_slots_that_are_not_in_the_batch_stay_as_they_are():
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_teaches_nothing(value):
     ours = fresh(0)
-    for slots, n, steps, times, interval, values, trust in frames(0):
-        ours.learn(slots, n, steps, times, interval, values, trust)
+    for slots, n, turns, steps, times, interval, values, trust in frames(0):
+        ours.learn(slots, n, turns, steps, times, interval, values, trust)
     before = {name: array.copy() for name, array in ours.state_dict().items()}
-    ours.learn(slots, n + 1, steps, times + interval, interval, np.full_like(values, value), trust)
+    ours.learn(slots, n + 1, turns, steps, times + interval, interval, np.full_like(values, value), trust)
     for name in before.keys() - {"phase", "rest"}:
         np.testing.assert_array_equal(before[name], ours.state_dict()[name])
     np.testing.assert_array_equal(ours.rest[slots, (n + 1) % periods.SPAN], before["rest"][slots, n % periods.SPAN])
@@ -156,18 +157,19 @@ def test_what_is_no_number_teaches_nothing(value):
 @pytest.mark.parametrize("time", [-1e300, -1.0, 0.0, DAY_S, np.nextafter(WEEK_S, 0.0), 1e300])
 def test_no_time_and_no_step_leads_out_of_the_profiles(time, interval):
     ours = fresh(1)
-    for slots, n, *_, values, trust in frames(1):
-        ours.learn(slots, n, np.full(3, 1e300), np.full(3, time), np.full(3, interval), values, trust)
+    for slots, n, turns, *_, values, trust in frames(1):
+        ours.learn(slots, n, turns, np.full(3, 1e300), np.full(3, time), np.full(3, interval), values, trust)
         assert np.isfinite(ours.ahead(slots, np.full(3, time), np.full(3, interval), HORIZON)).all()
     assert np.isfinite(ours.knots).all()
 
 
-def test_a_search_is_due_when_a_streams_own_number_says_so(monkeypatch):
-    ours, looked = fresh(2), []
-    monkeypatch.setattr(ours, "_look", lambda slots, n, interval: looked.append(int(n[0])))
-    for n in range(3 * seasons.YOUNG_FRAMES):
-        one = (SLOTS[:1], np.array([n]), np.ones(1), np.full(1, 60.0 * n), INTERVALS[:1], np.zeros((1, C)), np.ones(1))
-        ours.learn(*one)
+@pytest.mark.parametrize("turn", [0, 1, 63, 200])
+def test_streams_take_turns_to_look_for_a_period(monkeypatch, turn):
+    ours, looked, last = fresh(2), [], 3 * seasons.YOUNG_FRAMES
+    monkeypatch.setattr(ours, "_look", lambda slots, n, turns, interval: looked.append(int(n[0]) + 1))
+    for n in range(last):
+        times, values = np.full(1, 60.0 * n), np.zeros((1, C))
+        ours.learn(SLOTS[:1], np.array([n]), np.array([turn]), np.ones(1), times, INTERVALS[:1], values, np.ones(1))
     young, later = seasons.LOOK
-    expected = [age - 1 for age in range(young, 3 * seasons.YOUNG_FRAMES + 1)]
-    assert looked == [n for n in expected if (n + 1) % (young if n + 1 < seasons.YOUNG_FRAMES else later) == 0]
+    ages = range(periods.FEWEST, last + 1)
+    assert looked == [age for age in ages if (age + turn) % (young if age < seasons.YOUNG_FRAMES else later) == 0]
