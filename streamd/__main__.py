@@ -7,6 +7,7 @@ Heavy parts are imported by the command that needs them, so that `--help` and `c
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -64,11 +65,16 @@ def run(config_file: ConfigFile) -> None:
     from streamd.edge import log
 
     log.setup(settings.log)
+    gc.disable()
     from streamd.app import App
     from streamd.edge.web import WebError
     from streamd.store.checkpoint import CheckpointError
     from streamd.store.lock import StateLocked
     from streamd.store.sqlite import VersionError
+
+    # what was imported stays: to look through it for garbage holds up readings for a tenth of a second, again and again
+    gc.freeze()
+    gc.enable()
 
     async def serve() -> None:
         daemon = App(settings, config_file)
