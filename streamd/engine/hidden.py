@@ -13,6 +13,8 @@ from streamd.kernel import network as kernel
 from streamd.model.network import Shape, Weights, step
 from streamd.records import F32, I64
 
+REPLAYED = 8  # frames, at least: as many as training lets pass before it trusts a state that other weights have made
+TURNS = 16  # frames within which all streams have had theirs
 CELL_LIMIT = 100.0  # tanh is flat long before; a cell beyond it would only take long to come back
 
 
@@ -35,24 +37,31 @@ class Hidden(Rows, loops=kernel.Hidden):
         """Let these be the states of streams, [B, L, K]."""
         self.loops.put(slots, h, c)
 
-    def refresh(self, slots: I64, n: I64, recent: Recent, weights: Weights, shape: Shape, generation: int) -> int:
+    def refresh(
+        self, slots: I64, n: I64, turn: I64, recent: Recent, weights: Weights, shape: Shape, generation: int
+    ) -> int:
         """Replay the last frames of streams whose state was made by weights that are no longer in use.
+
+        Each stream waits for its turn, or all of them would hold up the readings at once; until then the new weights
+        move a state that older ones have made.
 
         Args:
             slots, n: [B] of the streams, and the numbers of their frames that come now.
+            turn: [B] whatever tells streams apart.
             generation: of the weights.
 
         Returns:
             how many states had to be repaired.
         """
-        if not self.loops.stale(slots, generation):
+        due = np.empty(len(slots), np.int64)
+        due = due[: self.loops.due(slots, n, turn, TURNS, generation, due)]
+        if not len(due):
             return 0
-        stale = self.generation[slots] != generation
-        slots, n = slots[stale], n[stale]
+        slots, n = slots[due], n[due]
         self.generation[slots] = generation
         stride, R = recent.stride, recent.sizes["R"]
-        # the oldest kept state whose frames are all still there, and the frames since
-        begin = np.maximum(-(-(n - R) // stride), 0) * stride
+        # from a kept state, as few frames as will do; from the oldest one if there are none so old
+        begin = np.maximum(np.maximum((n - REPLAYED) // stride, -(-(n - R) // stride)), 0) * stride
         has_any = n > begin
         slots, n, begin = slots[has_any], n[has_any], begin[has_any]
         if not len(slots):

@@ -20,7 +20,7 @@ from streamd.model.training import Candidate, Job, Optimizer, Windows, fresh_opt
 from streamd.records import HELD, Array, Report
 
 FULL_RATE_STREAMS = 64  # with more streams, jobs do not fall due more often than with so many
-STALE = 0.02  # a hidden state is replayed when the weights have moved so far, relative, since it was made
+STALE = 0.2  # a hidden state is replayed when the weights have moved so far, relative, since it was made
 WINDOW_ARRAYS = ("x", "h", "c", "target", "weight")
 NUMBERS = ("due_at", "install_at", "generation", "stretch", "frozen")  # attributes that are plain state
 

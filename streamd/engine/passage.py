@@ -312,10 +312,11 @@ def _correct(state: State, frames: Frames, errors: F64, mixed: F64) -> tuple[F32
         frames.steps,
     )
     learner, hidden = state.learner, state.hidden
-    repaired = hidden.refresh(slots, n, state.recent, learner.weights, learner.shape, learner.generation)
+    weights, shape = learner.weights, learner.shape
+    repaired = hidden.refresh(slots, n, frames.number, state.recent, weights, shape, learner.generation)
     h, c = hidden.take(slots)
     state.recent.mark(slots, n, h, c)
-    correction, h, c = network.step(learner.weights, learner.shape, x, h, c)
+    correction, h, c = network.step(weights, shape, x, h, c)
     repaired += repair(h, c)
     hidden.put(slots, h, c)
     state.recent.record(slots, n, frames.last, x, errors, frames.trust)

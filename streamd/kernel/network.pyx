@@ -161,13 +161,20 @@ cdef class Hidden:
     cdef public float[:, :, ::1] h, c
     cdef public int64_t[::1] generation
 
-    def stale(self, const int64_t[::1] slots, int64_t generation):
-        """Whether the state of one of these streams was made by weights of another generation."""
-        cdef Py_ssize_t b
-        for b in range(slots.shape[0]):
-            if self.generation[slots[b]] != generation:
-                return True
-        return False
+    def due(self, const int64_t[::1] slots, const int64_t[::1] n, const int64_t[::1] turns, int64_t every,
+            int64_t generation, int64_t[::1] places):
+        """Which of the streams have a state that other weights made, and their turn: into places.
+
+        Returns:
+            how many there are.
+        """
+        cdef Py_ssize_t b, found = 0
+        with nogil:
+            for b in range(slots.shape[0]):
+                if self.generation[slots[b]] != generation and (n[b] + turns[b]) % every == 0:
+                    places[found] = b
+                    found += 1
+        return found
 
     def take(self, const int64_t[::1] slots, float[:, :, ::1] h, float[:, :, ::1] c):
         """States of streams into h and c, [B, L, K]."""

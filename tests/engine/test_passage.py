@@ -11,6 +11,7 @@ import torch
 from streamd.config import Alarm, Channel, Network
 from streamd.engine.engine import Engine
 from streamd.engine.experts import CORRECTED
+from streamd.engine.hidden import REPLAYED, TURNS
 from streamd.engine.learner import InlineTrainer
 from streamd.engine.score import TERMS, WARM_FRAMES
 from streamd.model import network
@@ -104,19 +105,20 @@ def test_the_hidden_state_equals_that_of_the_whole_sequence_at_once(frames):
     np.testing.assert_allclose(outcome.mean[0], (1 - share) * mixed + share * corrected, atol=1e-4)
 
 
-def test_a_state_made_by_older_weights_is_made_anew_from_the_frames_at_hand():
-    """What it comes to is what the new weights make of the ring's frames, from the state kept at its beginning."""
+@pytest.mark.parametrize("frames", [5, 32, 48])
+def test_a_state_made_by_older_weights_is_made_anew_from_the_frames_at_hand(frames):
+    """What it comes to is what the new weights make of the last frames, from a state that was kept before them."""
     engine = small_engine(WITHOUT_TRAINING)
-    values = noise(37)
-    one_stream(engine, values)
+    one_stream(engine, noise(frames))
     give_it_something_to_say(engine)
     learner, recent = engine.learner, engine.recent
     learner.weights = {name: tensor + 0.1 for name, tensor in learner.weights.items()}
     learner.generation += 1
-    R, stride = recent.sizes["R"], recent.stride
-    begin = -(-(37 - R) // stride) * stride
-    numbers = np.arange(begin, 37)
-    x = recent.inputs(np.zeros(len(numbers), np.int64), numbers % R)
+    engine.timing.number[0] = -frames % TURNS  # its turn is now
+    stride = recent.stride
+    begin = max((frames - REPLAYED) // stride, 0) * stride
+    numbers = np.arange(begin, frames)
+    x = recent.inputs(np.zeros(len(numbers), np.int64), numbers % recent.sizes["R"])
     starts = (getattr(recent, name)[0, begin // stride % recent.sizes["S"]] for name in ("start_h", "start_c"))
     h, c = (torch.from_numpy(start[:, None].copy()) for start in starts)
     states = {}  # before each frame
@@ -128,15 +130,24 @@ def test_a_state_made_by_older_weights_is_made_anew_from_the_frames_at_hand():
     twin.load_state_dict(*state(engine))
     twin.hidden.h[0], twin.hidden.c[0] = h[:, 0].numpy(), c[:, 0].numpy()
     twin.hidden.generation[0] = learner.generation
-    (mine,), (expected,) = one_stream(engine, noise(1, seed=5), 37), one_stream(twin, noise(1, seed=5), 37)
+    (mine,), (expected,) = one_stream(engine, noise(1, seed=5), frames), one_stream(twin, noise(1, seed=5), frames)
     np.testing.assert_allclose(mine.mean, expected.mean, atol=1e-4)
     np.testing.assert_allclose(engine.hidden.c[0], twin.hidden.c[0], atol=1e-5)
     assert engine.hidden.generation[0] == learner.generation
-    kept = [number for number in states if number % stride == 0]
-    assert len(kept) > 2
-    for number in kept:  # the states that windows begin with are of these weights too
+    for number in (number for number in states if number % stride == 0):  # windows begin with these
         start = recent.start_c[0, number // stride % recent.sizes["S"]]
         np.testing.assert_allclose(start, states[number][:, 0].numpy(), atol=1e-5)
+
+
+def test_a_state_made_by_older_weights_waits_for_its_turn():
+    engine = small_engine(WITHOUT_TRAINING)
+    one_stream(engine, noise(20))
+    engine.learner.generation += 1
+    generations = []
+    for frame in range(20, 20 + TURNS):
+        one_stream(engine, noise(1, seed=frame), frame)
+        generations.append(int(engine.hidden.generation[0]))
+    assert generations == [0] * 12 + [1] * 4, "its number is 0: at frame 32"
 
 
 def test_missing_values_are_masked_and_never_filled():

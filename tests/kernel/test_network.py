@@ -80,8 +80,15 @@ def test_states_are_put_where_they_are_taken_from_and_no_other_stream_is_touched
     assert not ours.c[[1, 2, 4]].any()
 
 
-def test_a_state_is_stale_if_other_weights_made_it():
-    ours = Hidden({"L": 1, "K": 1}, slots=5)
+def test_a_state_that_other_weights_made_is_due_in_its_streams_own_turn():
+    ours, places = Hidden({"L": 1, "K": 1}, slots=5), np.empty(3, np.int64)
     ours.generation[3] = 7
-    assert ours.loops.stale(np.array([0, 3]), 0)
-    assert not ours.loops.stale(np.array([3]), 7)
+    slots, turns = np.array([0, 3, 4]), np.array([0, 0, 3])
+
+    def due(n, generation):
+        return places[: ours.loops.due(slots, np.full(3, n), turns, 16, generation, places)].tolist()
+
+    assert due(16, generation=7) == [0]
+    assert due(16, generation=0) == [1]
+    assert due(29, generation=7) == [2], "(29 + 3) % 16 == 0"
+    assert due(17, generation=7) == []

@@ -36,7 +36,16 @@ def frames(seed, count=60):
         times = times + steps * INTERVALS
         values = random.standard_t(1.5, size=(3, C)) + 3.0 * np.sin(k / 2.0)
         values[random.random(values.shape) < 0.1] = np.nan
-        yield SLOTS, k + np.array([0, 7, 2 * periods.SPAN - 20]), TURNS, steps, times, INTERVALS, values, random.random(3)
+        yield (
+            SLOTS,
+            k + np.array([0, 7, 2 * periods.SPAN - 20]),
+            TURNS,
+            steps,
+            times,
+            INTERVALS,
+            values,
+            random.random(3),
+        )
 
 
 def plain_belief(state, interval):
