@@ -225,7 +225,7 @@ class Keeper:
 
     def arrived(self) -> None:
         """Messages came in."""
-        self._pace.arrived(self._now())
+        self._pace.arrived(self._now(), self._link.held)
         self._changed.set()
 
     async def flush(self) -> bool:
@@ -342,7 +342,7 @@ class Keeper:
         metrics.queue_length.labels("journal").set(len(self._entries))
         self._pace.committed(self._now(), self._link.held)
         self._watch_window()
-        self._release()
+        await self._release()
         return True
 
     def _ask_whether_told(self) -> None:
@@ -370,7 +370,7 @@ class Keeper:
             self._append("", Marks(tuple(marks)))
             self.marks.extend(marks)
 
-    def _release(self) -> None:
+    async def _release(self) -> None:
         while self._waiting and self._waiting[0].position <= self.committed:
             waiting = self._waiting.popleft()
             for message in waiting.messages:
@@ -378,6 +378,7 @@ class Keeper:
             for ticket in waiting.tickets:
                 self._link.done(ticket)
             self._call_back(waiting)
+            await asyncio.sleep(0)  # a second's worth of answers would hold up forecasts by tens of milliseconds
 
     def _call_back(self, waiting: _Waiting) -> None:
         calls, waiting.calls = waiting.calls, []

@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 SMALLEST_WINDOW = 20  # messages; Mosquitto's default
 STALL_S = 0.01  # nothing came for so long although there was nothing else to do: it is held back
+UNSURE_S = (
+    0.1  # the same while that is a guess: in a steady flow something comes meanwhile, and shows that it was wrong
+)
+SURE = 3  # early commits in a row that were answered: the window is known
 ANSWER_S = 0.05  # what comes so soon after the acknowledgements had waited for them
 REPEATS = 3  # timed commits in a row that ended the same stall show a window that is smaller than was thought
 
@@ -38,6 +42,7 @@ class Pace:
         self._largest = largest_window
         self.window = min(SMALLEST_WINDOW, largest_window)  # messages; the best guess
         self.held_back = 0  # times that the window turned out to be what held things up
+        self._answers = 0  # early commits in a row, with this window, that let more in
         self._frames = 0  # that wait, but for those of a commit under way
         self._oldest: float | None = None
         self._begun: tuple[int, float | None] = (0, None)  # frames and oldest of the commit under way
@@ -55,11 +60,13 @@ class Pace:
         if self._oldest is None:
             self._oldest = now
 
-    def arrived(self, now: float) -> None:
-        """Messages came in."""
+    def arrived(self, now: float, pending: int) -> None:
+        """Messages came in; `pending` of all are not acknowledged."""
         commit, self._commit = self._commit, None
         if commit is not None:
             self._learn(commit, answered=now - commit.time <= ANSWER_S)
+        if pending > self.window:  # the broker does send so many ahead
+            self._guess(pending)
         self._last_arrival = now
 
     def due_s(self, now: float, pending: int, dry: bool) -> float | None:
@@ -75,7 +82,8 @@ class Pace:
             return 0.0
         due = self._oldest + self._commit_s - now
         if dry and pending >= self.window:
-            due = min(due, self._last_arrival + STALL_S - now)
+            patience_s = STALL_S if self._answers >= SURE else UNSURE_S
+            due = min(due, self._last_arrival + patience_s - now)
         return max(due, 0.0)
 
     def begin(self) -> None:
@@ -100,9 +108,15 @@ class Pace:
     def _learn(self, commit: _Commit, *, answered: bool) -> None:
         if commit.early and answered:
             self.held_back += 1
+            self._answers += 1
         elif commit.early:
-            self.window = min(2 * self.window, self._largest)
+            self._guess(2 * self.window)
         elif answered and 0 < commit.pending < self.window:
             self._stalls = [n for n in self._stalls if n == commit.pending] + [commit.pending]
             if len(self._stalls) == REPEATS:
-                self.window, self._stalls = commit.pending, []
+                self._stalls = []
+                self._guess(commit.pending)
+
+    def _guess(self, window: int) -> None:
+        if (window := min(window, self._largest)) != self.window:
+            self.window, self._answers = window, 0

@@ -14,7 +14,7 @@ import pytest
 from streamd import metrics
 from streamd.edge.recall import Mark
 from streamd.keeper import CERTAIN, MARKS, RETRY_S, Keeper
-from streamd.pace import ANSWER_S, SMALLEST_WINDOW, STALL_S, Pace
+from streamd.pace import ANSWER_S, SMALLEST_WINDOW, STALL_S, SURE, UNSURE_S, Pace
 from streamd.records import Batch, Freeze, Marks, Record
 from streamd.store import codec
 from streamd.store.journal import Entry, JournalError
@@ -203,7 +203,7 @@ def test_a_commit_does_not_wait_for_its_time_when_the_broker_sends_no_more_befor
             assert bench.journal.attempts == []  # there is still work
             bench.link.dry = True
             bench.keeper.note("g", BATCH)
-            await asyncio.sleep(2 * STALL_S)
+            await asyncio.sleep(UNSURE_S + STALL_S)
             assert len(bench.journal.attempts) == 1
 
     live(body)
@@ -219,7 +219,8 @@ def test_when_the_brokers_window_is_what_holds_things_up_it_is_counted_and_said_
             for number in range(1, 7):
                 bench.keeper.arrived()
                 bench.keeper.note("g", BATCH)
-                await asyncio.sleep(STALL_S + TAKES_S + ANSWER_S / 2)  # and then the next one comes, soon enough
+                stall_s = UNSURE_S if number <= SURE else STALL_S
+                await asyncio.sleep(stall_s + TAKES_S + ANSWER_S / 2)  # and then the next one comes, soon enough
                 assert len(bench.journal.attempts) == number
                 said = [line for line in caplog.messages if "action=window_limits messages=20" in line]
                 assert len(said) == (number > CERTAIN)
