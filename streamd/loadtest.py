@@ -52,6 +52,7 @@ class Report:
     forecasts: int
     late_s: float  # from the last reading sent to the last score received
     latency_s: dict[str, float]  # "p50", "p99", "p99.9": from the payload's time to the forecast received; NaN: none
+    inside_s: dict[str, float]  # the same within the daemon: from the arrival to the outcome handed to the socket
     gaps: int  # scores missing between the first and the last of a stream, by `seq`
     cpu_us: float  # of the daemon, per reading answered
     cores: float  # that the daemon kept busy
@@ -132,7 +133,7 @@ def run(
     spent_s = after.get("process_cpu_seconds_total", 0.0) - before.get("process_cpu_seconds_total", 0.0)
     lasted_s = max(heard.last, ended) - begun
     delays = np.array(heard.delays)
-    counted = {sample: after[sample] - before.get(sample, 0.0) for sample in after if sample.startswith(_COUNTED)}
+    counted = {sample: after[sample] - before.get(sample, 0.0) for sample in after}
     return Report(
         streams=streams,
         seconds=ended - begun,
@@ -143,12 +144,14 @@ def run(
         answered_per_s=heard.count / (heard.last - begun) if heard.count else 0.0,
         forecasts=len(delays),
         late_s=max(heard.last - ended, 0.0) if heard.count else math.nan,
-        latency_s={f"p{share:.1%}".rstrip("%").replace(".0", ""): _quantile(delays, share) for share in SHARES},
+        latency_s={_named(share): _quantile(delays, share) for share in SHARES},
+        inside_s={_named(share): _quantile_of(_buckets(counted), share) for share in SHARES},
         gaps=sum(max(seqs) - min(seqs) + 1 - len(seqs) for seqs in heard.scores.values()),
         cpu_us=spent_s / heard.count * 1e6 if heard.count else math.nan,
         cores=spent_s / lasted_s,
         rss_mb=after.get("process_resident_memory_bytes", math.nan) / 1e6,
-        metrics={name: value for name, value in counted.items() if value} | {"highest pressure": peak.level},
+        metrics={name: value for name, value in counted.items() if value and name.startswith(_COUNTED)}
+        | {"highest pressure": peak.level},
     )
 
 
@@ -268,6 +271,28 @@ def _is_here(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _named(share: float) -> str:
+    return f"p{share:.1%}".rstrip("%").replace(".0", "")
+
+
+def _buckets(counted: dict[str, float]) -> list[tuple[float, float]]:
+    """Of the latency's histogram: the upper end of each bucket in s, and how many readings took no longer."""
+    head = 'streamd_latency_seconds_bucket{le="'
+    found = [(name.removeprefix(head).rstrip('"}'), many) for name, many in counted.items() if name.startswith(head)]
+    return sorted((float(end), many) for end, many in found)
+
+
+def _quantile_of(buckets: list[tuple[float, float]], share: float) -> float:
+    """As Prometheus estimates it: along a straight line within the bucket; NaN of nothing, or beyond the last end."""
+    total = buckets[-1][1] if buckets else 0.0
+    low = below = 0.0
+    for end, many in buckets:
+        if many > below and many >= share * total:
+            return math.nan if math.isinf(end) else low + (end - low) * (share * total - below) / (many - below)
+        low, below = end, many
+    return math.nan
 
 
 def _quantile(values: Any, share: float) -> float:

@@ -68,13 +68,17 @@ def load(report: Report, console: Console) -> None:
         f"{report.sent_per_s:,.0f}/s, asked {report.asked_per_s:,.0f}/s",
         "answered": f"{report.answered:,} scores, {report.answered_per_s:,.0f}/s{late}; {report.forecasts:,} forecasts",
         "lost": f"{report.sent - report.answered:,} readings without a score, {report.gaps:,} gaps in seq",
-        "latency": ", ".join(f"{name} {seconds * 1000:,.1f} ms" for name, seconds in report.latency_s.items())
-        + " from the payload's time to the forecast",
+        "latency": f"{_milliseconds(report.latency_s)} from the payload's time to the forecast",
+        "of it inside": f"{_milliseconds(report.inside_s)} from the arrival at the daemon to the answer at its socket",
         "the daemon": f"{report.cpu_us:,.0f} us CPU per reading, {report.cores:.2f} cores, {report.rss_mb:,.0f} MB",
     }
     for name, text in (rows | {name: f"{value:,.0f}" for name, value in report.metrics.items()}).items():
         table.add_row(escape(name), escape(text))
     console.print(table)
+
+
+def _milliseconds(quantiles: dict[str, float]) -> str:
+    return ", ".join(f"{name} {seconds * 1000:,.1f} ms" for name, seconds in quantiles.items())
 
 
 def comparison(compared: Comparison, console: Console) -> None:

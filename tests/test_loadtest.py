@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import socket
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,21 @@ def test_every_reading_is_answered_and_what_it_cost_is_told(tmp_path: Path) -> N
     assert report.forecasts <= report.sent
     assert report.gaps == 0
     assert 0.0 < report.latency_s["p50"] <= report.latency_s["p99"] <= report.latency_s["p99.9"]
+    assert 0.0 < report.inside_s["p50"] <= report.inside_s["p99"] <= report.inside_s["p99.9"]
+    assert report.inside_s["p50"] < report.latency_s["p50"]
     assert report.cpu_us > 0.0
     assert report.rss_mb > 10.0
+
+
+def test_quantiles_of_a_histogram_lie_on_straight_lines_within_its_buckets() -> None:
+    head = "streamd_latency_seconds_bucket"
+    counted = {f'{head}{{le="{end}"}}': many for end, many in (("+Inf", 100.0), ("0.1", 99.0), ("0.01", 50.0))}
+    buckets = loadtest._buckets(counted | {"streamd_latency_seconds_count": 100.0})
+    assert buckets == [(0.01, 50.0), (0.1, 99.0), (math.inf, 100.0)]
+    assert loadtest._quantile_of(buckets, 0.25) == pytest.approx(0.005)
+    assert loadtest._quantile_of(buckets, 0.99) == pytest.approx(0.1)
+    assert math.isnan(loadtest._quantile_of(buckets, 0.999))
+    assert math.isnan(loadtest._quantile_of([], 0.5))
 
 
 def test_a_broker_that_does_not_keep_up_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
