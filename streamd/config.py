@@ -78,12 +78,12 @@ class Network(Section, frozen=True):
 
 class Training(Section, frozen=True):
     enabled: bool = True
-    every_frames: Count = 16  # per stream, for groups of up to 64 streams
+    every_frames: Count = 64  # per stream, for groups of up to 64 streams
     windows: Count = 8  # windows per gradient step
     steps: Count = 2  # gradient steps per job
     burn_in_frames: Count = 8  # move the state without gradient
     train_frames: Count = 32  # carry the gradient
-    lag_frames: Count = 8  # a candidate is installed this many frames after its job fell due
+    lag_frames: Count = 32  # a candidate is installed this many frames after its job fell due
     memory_windows: Annotated[int, Meta(ge=10)] = 512  # half of them the newest, of which 4 are only judged by
     learning_rate: Positive = 1e-3
     clip_norm: Positive = 1.0

@@ -69,7 +69,7 @@ def test_each_value_comes_with_the_line_that_it_stands_on_or_as_a_default() -> N
     assert found["source #2.time"] == (None, "default")
     assert found["group.pumps.channels"] == (("flow", "heat = 1"), line("channels = ["))
     assert found["group.pumps.training.steps"] == (3, line("training ="))
-    assert found["group.pumps.training.lag_frames"] == (8, "default")
+    assert found["group.pumps.training.lag_frames"] == (32, "default")
     assert found["group.pumps.alarm.per_week"] == (2.0, line("per_week"))
     assert found["group.pumps.channel.heat = 1.high"] == (90.0, line("high ="))
     assert found["group.fans.horizon_steps"] == (12, "default"), "of a group that only a source names, too"

@@ -210,7 +210,7 @@ def select(
 
 def is_finite(weights: Weights) -> bool:
     """Whether every number is one."""
-    return all(bool(tensor.isfinite().all()) for tensor in weights.values())
+    return all(bool(np.isfinite(array).all()) for array in to_arrays(weights).values())
 
 
 def distance(a: Weights, b: Weights) -> float:

@@ -24,7 +24,7 @@ def seasoned() -> Engine:
     for batch in Plant(1).batches(60):
         engine.apply(batch)
     assert engine.memory.added > engine.memory.slots
-    assert engine.learner.generation
+    assert state(engine)[1]["learner"]["optimizer_step"]
     return engine
 
 
