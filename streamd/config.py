@@ -85,7 +85,7 @@ class Training(Section, frozen=True):
     train_frames: Count = 32  # carry the gradient
     lag_frames: Count = 32  # a candidate is installed this many frames after its job fell due
     memory_windows: Annotated[int, Meta(ge=10)] = 512  # half of them the newest, of which 4 are only judged by
-    learning_rate: Positive = 1e-3
+    learning_rate: Positive = 4e-3
     clip_norm: Positive = 1.0
     cpu_share: Annotated[float, Meta(gt=0, le=1)] = 0.5  # of one core; over it the schedule is stretched
 
