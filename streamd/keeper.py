@@ -23,7 +23,6 @@ from streamd.wire.messages import Message
 
 log = logging.getLogger("streamd.keeper")
 
-CERTAIN = 3  # early commits that let more messages in at once, before the broker's window is blamed: one may be chance
 TOLD_S = 0.02  # between two looks whether all outcomes have gone out
 RETRY_S = (0.5, 30.0)  # after a failed commit: at first, and at most
 MARKS = (
@@ -392,7 +391,7 @@ class Keeper:
 
     def _watch_window(self) -> None:
         metrics.broker_window.set(self._pace.window)
-        if self._pace.held_back >= CERTAIN and not self._told_window:
+        if self._pace.sure and not self._told_window:
             self._told_window = True
             log.warning(
                 "action=window_limits messages=%d reason=%r",

@@ -50,6 +50,11 @@ class Pace:
         self._commit: _Commit | None = None  # the last one, while its answer may still come
         self._stalls: list[int] = []  # messages that waited at timed commits which ended a stall
 
+    @property
+    def sure(self) -> bool:
+        """Whether the window is known to be what holds things up: one early commit that is answered may be chance."""
+        return self._answers >= SURE
+
     def configure(self, commit_s: float, commit_frames: int) -> None:
         """Other limits from now on; a wait under way ends as it would have."""
         self._commit_s, self._commit_frames = commit_s, commit_frames
@@ -82,7 +87,7 @@ class Pace:
             return 0.0
         due = self._oldest + self._commit_s - now
         if dry and pending >= self.window:
-            patience_s = STALL_S if self._answers >= SURE else UNSURE_S
+            patience_s = STALL_S if self.sure else UNSURE_S
             due = min(due, self._last_arrival + patience_s - now)
         return max(due, 0.0)
 

@@ -13,7 +13,7 @@ import pytest
 
 from streamd import metrics
 from streamd.edge.recall import Mark
-from streamd.keeper import CERTAIN, MARKS, RETRY_S, Keeper
+from streamd.keeper import MARKS, RETRY_S, Keeper
 from streamd.pace import ANSWER_S, SMALLEST_WINDOW, STALL_S, SURE, UNSURE_S, Pace
 from streamd.records import Batch, Freeze, Marks, Record
 from streamd.store import codec
@@ -223,7 +223,7 @@ def test_when_the_brokers_window_is_what_holds_things_up_it_is_counted_and_said_
                 await asyncio.sleep(stall_s + TAKES_S + ANSWER_S / 2)  # and then the next one comes, soon enough
                 assert len(bench.journal.attempts) == number
                 said = [line for line in caplog.messages if "action=window_limits messages=20" in line]
-                assert len(said) == (number > CERTAIN)
+                assert len(said) == (number > SURE)
                 assert metrics.registry.get_sample_value("streamd_broker_window_limited_commits") == number - 1
 
     live(body)
