@@ -192,6 +192,26 @@ def test_a_message_that_came_during_a_commit_waits_for_the_next_one_which_needs_
     live(body)
 
 
+def test_readings_have_their_turn_between_the_answers_to_two_batches() -> None:
+    async def body() -> None:
+        bench, seen = Bench(), list[list[int]]()
+        let_go = bench.link.done
+
+        def done(ticket: int) -> None:
+            let_go(ticket)
+            asyncio.get_running_loop().call_soon(lambda: seen.append(list(bench.link.let_go)))
+
+        bench.link.done = done  # type: ignore[method-assign]
+        async with bench.running():
+            for ticket in (1, 2):
+                bench.keeper.note("g", BATCH)
+                bench.keeper.done(ticket)
+            await asyncio.sleep(COMMIT_S + 2 * TAKES_S)
+        assert seen == [[1], [1, 2]]
+
+    live(body)
+
+
 def test_a_commit_does_not_wait_for_its_time_when_the_broker_sends_no_more_before_it() -> None:
     async def body() -> None:
         bench = Bench()
